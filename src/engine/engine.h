@@ -1,0 +1,92 @@
+// The engine as the commands see it: load a model, generate, score, measure.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/device/device.h"
+#include "src/text/chat_template.h"
+#include "src/text/tokenizer.h"
+#include "src/weights/source.h"
+
+namespace nereid {
+
+enum class ComputeType : uint8_t { kAuto, kF32, kBF16 };
+
+struct LoadOptions {
+  std::string model_path;
+  std::string device = "auto";  // "auto", "cpu", "null"
+  int threads = 0;              // 0: one per core this process may use
+  ComputeType dtype = ComputeType::kAuto;
+  int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
+  int32_t max_batch = 1;        // sequences decoded together
+  std::string trace_path;       // write a launch trace (Chrome trace JSON) here
+  // Called while a missing pack is built: variants done, variants in all.
+  std::function<void(int done, int total, const std::string& what)> on_pack_progress;
+  // Called while weights are loaded: bytes done, bytes in all.
+  std::function<void(uint64_t done, uint64_t total)> on_load_progress;
+};
+
+struct SamplingParams {
+  float temperature = 0.0f;  // 0 = greedy
+  float top_p = 1.0f, min_p = 0.0f;
+  int32_t top_k = 0;         // 0 = off
+  float repetition_penalty = 1.0f, presence_penalty = 0.0f, frequency_penalty = 0.0f;
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  uint64_t seed = 0;
+};
+
+struct GenerateParams {
+  std::vector<int32_t> prompt_ids;
+  int32_t max_tokens = 256;
+  bool ignore_eos = false;
+  SamplingParams sampling;
+  const std::atomic<bool>* cancel = nullptr;  // polled once a step
+  std::function<void(int32_t token_id)> on_token;
+};
+
+struct GenerateResult {
+  std::vector<int32_t> token_ids;  // without the end-of-sequence token
+  enum class Stop : uint8_t { kEos, kLength, kCancelled } stop = Stop::kLength;
+  double prefill_seconds = 0, decode_seconds = 0;
+};
+
+// What follows each position of a given token sequence.
+struct ScoreResult {
+  std::vector<float> logprobs;  // [n]: log-probability of ids[i] given ids[< i]; NaN for i = 0
+  std::vector<std::vector<std::pair<int32_t, float>>> top;  // [n][top_n]: best continuations of ids[<= i]
+};
+
+struct BenchPoint {  // tokens per second over all sequences; 0 where not asked for
+  double prefill = 0, decode = 0;
+};
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> load(const LoadOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual const GenerationDefaults& generation_defaults() const = 0;
+  virtual const DeviceInfo& device_info() const = 0;
+  virtual int32_t max_context() const = 0;
+  virtual std::shared_ptr<const text::Tokenizer> tokenizer() const = 0;
+  virtual std::shared_ptr<const text::ChatTemplate> chat_template() const = 0;  // may be null
+  virtual double load_seconds() const = 0;
+
+  // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of range.
+  virtual Result<GenerateResult> generate(const GenerateParams& params) = 0;
+  virtual Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) = 0;
+  // `batch` sequences: prefill of `prefill` tokens each, then `decode` steps starting at `context` tokens.
+  virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context, int32_t batch) = 0;
+};
+
+}  // namespace nereid
