@@ -1,0 +1,19 @@
+// Qwen3 (dense): RMSNorm on every q and k head before RoPE, no biases unless the config asks.
+#include "src/models/common.h"
+#include "src/models/registry.h"
+
+namespace nereid::models {
+
+Result<nn::DecoderSpec> qwen3_spec(const ModelConfig& config) {
+  NEREID_TRY(auto spec, base_spec(config));
+  spec.attention.qk_norm = true;
+  spec.attention.qkv_bias = config.attention_bias;
+  spec.attention.out_bias = config.attention_bias;
+  for (size_t i = static_cast<size_t>(config.sliding_window_first_layer); i < spec.layers.size();
+       ++i) {
+    spec.layers[i].sliding_window = config.sliding_window;
+  }
+  return spec;
+}
+
+}  // namespace nereid::models
