@@ -89,4 +89,14 @@ class Engine {
   virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context, int32_t batch) = 0;
 };
 
+struct CompileOptions {
+  LoadOptions load;      // model, dtype, max_context and max_batch decide which variants are needed
+  std::string target;    // "cpu:native", "cpu:znver4", ...; empty: what this machine runs best
+  std::string out_path;  // empty: the pack cache, where Engine::load looks
+};
+
+// Records what the model launches on the null device and writes the pack with exactly those kernels.
+// Needs the kernel toolchain (Python, Triton, nereid-cc). Returns the path of the pack.
+Result<std::string> compile_pack(const CompileOptions& options);
+
 }  // namespace nereid
