@@ -24,13 +24,13 @@ namespace nereid {
 using DevicePtr = uint64_t;
 
 struct DeviceInfo {
-  std::string driver;     // "cpu", "null", ...
-  std::string name;       // "AMD EPYC 9R14"
-  std::string target;     // pack target this device runs best: "cpu:znver4"
+  std::string driver;                // "cpu", "null", ...
+  std::string name;                  // "AMD EPYC 9R14"
+  std::string target;                // pack target this device runs best: "cpu:znver4"
   std::vector<std::string> targets;  // all it can run, best first
   uint64_t memory_bytes = 0;         // total
   uint64_t free_bytes = 0;
-  int num_workers = 0;               // threads or multiprocessors
+  int num_workers = 0;  // threads or multiprocessors
 };
 
 struct Grid {
@@ -49,13 +49,19 @@ struct KernelImage {
 };
 
 // A kernel loaded on a device. Owned by the device that loaded it; valid as long as that device.
-struct LoadedKernel;
+// Drivers derive their own from it.
+struct LoadedKernel {
+  uint32_t num_args = 0;
+};
+
+struct KernelDecl;  // kernel_decl.h
 
 struct LaunchParams {
   const LoadedKernel* kernel = nullptr;
   Grid grid;
-  std::span<const uint64_t> args;  // one slot per kernel argument, see docs/cpu-compiler.md
-  const char* label = "";          // for diagnostics; lives for the whole program
+  std::span<const uint64_t> args;    // one slot per kernel argument, see docs/cpu-compiler.md
+  const char* label = "";            // for diagnostics; lives as long as the launcher
+  const KernelDecl* decl = nullptr;  // what the arguments are, for checks and traces; may be null
 };
 
 class Device {
@@ -65,17 +71,19 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
 
   // `bytes` of memory aligned to 256, contents undefined (the null driver reserves addresses only).
-  // Fails when there is not enough memory.
+  // Zero bytes give an address of their own. Fails when there is not enough memory.
   virtual Result<DevicePtr> alloc(uint64_t bytes) = 0;
   virtual void free(DevicePtr ptr) = 0;
 
-  // Copies are ordered after earlier launches and before later ones. `source` may be reused on return.
+  // Copies are ordered after earlier launches and before later ones. `source` may be reused on
+  // return.
   virtual Status upload(DevicePtr destination, std::span<const std::byte> source) = 0;
   virtual Status download(std::span<std::byte> destination, DevicePtr source) = 0;
 
   virtual Result<const LoadedKernel*> load(const KernelImage& image) = 0;
 
-  // Enqueues; launches of one device run in order. Argument errors are bugs (CHECK).
+  // Enqueues; launches of one device run in order. A grid without programs does nothing, one of
+  // more than 2^31 - 1 programs is an error. Argument errors are bugs (CHECK).
   virtual Status launch(const LaunchParams& params) = 0;
 
   // Waits until everything enqueued has run.
