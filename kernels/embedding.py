@@ -1,0 +1,68 @@
+"""Token embedding: rows of an unquantised table to the f32 residual stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels.spec import I32, Case, DType, Int, Kernel, Ptr
+
+
+@triton.jit
+def embedding_kernel(table, ids, out, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    first = tl.program_id(0) * ROWS
+    for row in range(first, tl.minimum(first + ROWS, rows)):
+        source = table + tl.load(ids + row).to(tl.int64) * dim
+        target = out + row.to(tl.int64) * dim
+        for start in range(0, dim, BLOCK):
+            column = start + tl.arange(0, BLOCK)
+            inside = column < dim
+            tl.store(target + column, tl.load(source + column, mask=inside).to(tl.float32), mask=inside)
+
+
+def embedding_reference(key, args):
+    out = args["out"].copy()
+    out[: args["rows"]] = args["table"][args["ids"][: args["rows"]]]
+    return {"out": out}
+
+
+def embedding_cases():
+    rng = np.random.default_rng(21)
+    for name, table_dtype, vocab, dim, rows in (
+        ("one_row", "bf16", 50, 576, 1),
+        ("f32_odd", "f32", 33, 77, 5),
+        ("f16_wide", "f16", 9, 5120, 3),
+        ("one_column", "f32", 4, 1, 9),
+        ("many", "bf16", 300, 64, 130),
+    ):
+        ids = rng.integers(0, vocab, rows).astype(np.int32)
+        ids[0], ids[-1] = vocab - 1, 0
+        table = rng.standard_normal((vocab, dim), dtype=np.float32)
+        table[0, 0] = np.nan
+        yield Case(
+            name=name,
+            key={"table_dtype": table_dtype, "dim": dim},
+            args={"table": table, "ids": ids, "out": np.full((rows + 1, dim), -7, np.float32), "rows": rows},
+        )
+
+
+EMBEDDING = Kernel(
+    name="embedding",
+    doc="out[r, :] = table[ids[r], :]; ids are in range (the host checks)",
+    fn=embedding_kernel,
+    key=[DType("table_dtype"), Int("dim", min=1)],
+    args=[
+        Ptr("table", "table_dtype", "read", shape="vocab, dim"),
+        Ptr("ids", "i32", "read", shape="rows"),
+        Ptr("out", "f32", "write", shape="rows, dim"),
+        I32("rows"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    select="rows",
+    reference=embedding_reference,
+    cases=embedding_cases,
+    default_tiles=[{"ROWS": 1, "BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}],
+)
+
+KERNELS = [EMBEDDING]

@@ -1,0 +1,180 @@
+"""Root-mean-square normalisation of rows, alone or fused with the residual addition before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr
+
+
+@triton.jit
+def rms_norm_kernel(
+    x, weight, index, out, rows, eps,
+    dim: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    first = tl.program_id(0) * ROWS
+    column = tl.arange(0, BLOCK)
+    inside = column < dim
+    w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    for row in range(first, tl.minimum(first + ROWS, rows)):
+        source = row.to(tl.int64)
+        if has_index:
+            source = tl.load(index + row).to(tl.int64)
+        v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
+        scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
+        result = v * scale * w
+        tl.store(out + row.to(tl.int64) * dim + column, result.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def add_rms_norm_kernel(
+    residual, delta, weight, out, rows, eps,
+    dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    first = tl.program_id(0) * ROWS
+    column = tl.arange(0, BLOCK)
+    inside = column < dim
+    w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    for row in range(first, tl.minimum(first + ROWS, rows)):
+        offset = row.to(tl.int64) * dim + column
+        v = tl.load(residual + offset, mask=inside, other=0.0).to(tl.float32)
+        v += tl.load(delta + offset, mask=inside, other=0.0).to(tl.float32)
+        tl.store(residual + offset, v.to(residual.dtype.element_ty), mask=inside)
+        scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
+        tl.store(out + offset, (v * scale * w).to(out.dtype.element_ty), mask=inside)
+
+
+def _normalise(x, weight, eps):
+    x = x.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale = 1.0 / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+        return x * scale * weight.astype(np.float64)
+
+
+def rms_norm_reference(key, args):
+    x = args["x"][args["index"]] if key["has_index"] else args["x"]
+    out = args["out"].copy()
+    out[: args["rows"]] = _normalise(x[: args["rows"]], args["weight"], args["eps"])
+    return {"out": out}
+
+
+def add_rms_norm_reference(key, args):
+    rows = args["rows"]
+    residual, out = args["residual"].copy(), args["out"].copy()
+    residual[:rows] += args["delta"][:rows]
+    out[:rows] = _normalise(residual[:rows], args["weight"], args["eps"])
+    return {"residual": residual, "out": out}
+
+
+# name, rows, dim, x dtype, weight dtype, out dtype
+_SHAPES = [
+    ("one_row", 1, 576, "f32", "f32", "bf16"),
+    ("one_element", 1, 1, "f32", "f32", "f32"),
+    ("odd_dim", 3, 577, "f32", "f32", "f32"),
+    ("small_dim", 5, 7, "f32", "bf16", "f32"),
+    ("many_rows", 67, 64, "f32", "f32", "bf16"),
+    ("half", 4, 130, "f16", "f16", "f16"),
+    ("bf16_input", 4, 576, "bf16", "bf16", "bf16"),
+    ("wide", 2, 5120, "f32", "f32", "bf16"),
+]
+
+
+def _fill(rng: np.random.Generator, rows: int, dim: int, name: str) -> np.ndarray:
+    x = rng.standard_normal((rows, dim), dtype=np.float32)
+    if name == "many_rows":
+        x[3] = 0.0
+        x[5] *= 1e15
+        x[7] *= 1e-15
+        x[11, 2] = np.nan
+    return x
+
+
+def rms_norm_cases():
+    rng = np.random.default_rng(11)
+    for name, rows, dim, x_dtype, weight_dtype, out_dtype in _SHAPES:
+        for has_index in (0, 1):
+            stored = rows + 2 if has_index else rows
+            index = rng.integers(0, stored, rows).astype(np.int32) if has_index else None
+            yield Case(
+                name=f"{name}{'_indexed' if has_index else ''}",
+                key={
+                    "x_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim,
+                    "has_index": has_index,
+                },
+                args={
+                    "x": _fill(rng, stored, dim, name),
+                    "weight": rng.standard_normal(dim, dtype=np.float32),
+                    "index": index,
+                    "out": np.full((rows + 1, dim), -7.0, dtype=np.float32),
+                    "rows": rows,
+                    "eps": 1e-5,
+                },
+            )  # fmt: skip
+
+
+def add_rms_norm_cases():
+    rng = np.random.default_rng(12)
+    for name, rows, dim, x_dtype, weight_dtype, out_dtype in _SHAPES:
+        yield Case(
+            name=name,
+            key={"delta_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim},
+            args={
+                "residual": _fill(rng, rows + 1, dim, name),
+                "delta": rng.standard_normal((rows + 1, dim), dtype=np.float32),
+                "weight": rng.standard_normal(dim, dtype=np.float32),
+                "out": np.full((rows + 1, dim), -7.0, dtype=np.float32),
+                "rows": rows,
+                "eps": 1e-6,
+            },
+        )
+
+
+_TILES = [{"ROWS": 1, "BLOCK": "next_pow2(dim)", "num_warps": 4}]
+
+RMS_NORM = Kernel(
+    name="rms_norm",
+    doc="out[r, :] = s * rsqrt(mean(s^2) + eps) * weight with s = x[index[r], :] (x[r, :] without index); "
+    "RMSNorm, arXiv 1910.07467",
+    fn=rms_norm_kernel,
+    key=[
+        DType("x_dtype"), DType("weight_dtype"), DType("out_dtype"), Int("dim", min=1),
+        Flag("has_index", doc="rows are gathered by `index`"),
+    ],
+    args=[
+        Ptr("x", "x_dtype", "read", shape="source rows, dim"),
+        Ptr("weight", "weight_dtype", "read", shape="dim"),
+        Ptr("index", "i32", "read", shape="rows", optional="has_index"),
+        Ptr("out", "out_dtype", "write", shape="rows, dim"),
+        I32("rows"),
+        F32("eps"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    select="rows",
+    reference=rms_norm_reference,
+    cases=rms_norm_cases,
+    default_tiles=_TILES,
+)  # fmt: skip
+
+ADD_RMS_NORM = Kernel(
+    name="add_rms_norm",
+    doc="residual[r, :] += delta[r, :]; out[r, :] = RMSNorm(residual[r, :]) * weight",
+    fn=add_rms_norm_kernel,
+    key=[DType("delta_dtype"), DType("weight_dtype"), DType("out_dtype"), Int("dim", min=1)],
+    args=[
+        Ptr("residual", "f32", "readwrite", shape="rows, dim"),
+        Ptr("delta", "delta_dtype", "read", shape="rows, dim"),
+        Ptr("weight", "weight_dtype", "read", shape="dim"),
+        Ptr("out", "out_dtype", "write", shape="rows, dim"),
+        I32("rows"),
+        F32("eps"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    select="rows",
+    reference=add_rms_norm_reference,
+    cases=add_rms_norm_cases,
+    default_tiles=_TILES,
+)
+
+KERNELS = [RMS_NORM, ADD_RMS_NORM]

@@ -1,0 +1,74 @@
+"""Tile choices per target, from targets/*.toml.
+
+`cpu:znver4` looks a kernel up in targets/cpu-znver4.toml, then targets/cpu.toml, then in the declaration's
+default_tiles. A file maps kernel names to ordered lists of choices; see docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Mapping
+
+from kernels import expr
+from kernels.spec import COMPILE_OPTIONS, Kernel, SpecError
+
+DIRECTORY = Path(__file__).parent / "targets"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One compilation of a variant: runs when the select argument is at most `max` (None: no bound)."""
+
+    max: int | None
+    tiles: Mapping[str, int]
+    num_warps: int
+    num_stages: int
+
+
+@lru_cache(maxsize=None)
+def _load(stem: str) -> Mapping[str, Any]:
+    path = DIRECTORY / f"{stem}.toml"
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def candidates(kernel: Kernel, target: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """The list that applies to `kernel` on `target`, and where it comes from."""
+    family, _, arch = target.partition(":")
+    for stem in ([f"{family}-{arch}"] if arch else []) + [family]:
+        if kernel.name in (table := _load(stem)):
+            return f"targets/{stem}.toml", table[kernel.name]
+    return "default_tiles", list(kernel.default_tiles)
+
+
+def choices(kernel: Kernel, key: Mapping[str, Any], target: str) -> list[Choice]:
+    """What to compile for the variant: ascending `max`, the last one unbounded."""
+    where, listed = candidates(kernel, target)
+    try:
+        kernel.check_choices(listed, where)
+        return _resolve(kernel, key, listed, where)
+    except (SpecError, expr.ExprError) as error:
+        raise SpecError(f"kernel {kernel.name!r}: {error}") from None
+
+
+def _resolve(kernel: Kernel, key: Mapping[str, Any], listed: list[Mapping[str, Any]], where: str) -> list[Choice]:
+    resolved: list[Choice] = []
+    for entry in listed:
+        if not expr.parse(entry.get("when", 1)).evaluate(key):
+            continue
+        bound = entry.get("max")
+        if resolved and bound is not None and bound <= resolved[-1].max:  # type: ignore[operator]
+            continue  # an earlier choice already takes these
+        values = {name: expr.parse(value).evaluate(key) for name, value in entry.items() if name not in ("max", "when")}
+        options = {name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
+        resolved.append(Choice(bound, {name: values[name] for name in kernel.tiles}, **options))
+        if bound is None:
+            return resolved
+    raise SpecError(f"{where} has no choice without max for {kernel.variant(key)}")
