@@ -67,7 +67,7 @@ std::set<std::string> enabled_features(const TargetInfo& info, const std::string
   std::unique_ptr<llvm::MCSubtargetInfo> subtarget(
       target->createMCSubtargetInfo(triple, info.cpu, extra));
   for (const auto& feature : subtarget->getEnabledProcessorFeatures())
-    enabled.insert(feature.key());
+    enabled.insert(feature.Key);
   return enabled;
 }
 
