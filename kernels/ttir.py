@@ -1,0 +1,149 @@
+"""A variant and its tile choice to TTIR text (CPU targets) or to a GPU binary. Needs no GPU.
+
+The signature comes from the declaration alone: pointers are 16-byte aligned, integers are never
+specialised on their value (no `== 1`, no `% 16` beyond what is declared), so a variant can't ask for
+another compilation at run time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, Mapping
+
+import triton
+import triton.language as tl
+from triton._C.libtriton import ir, passes
+from triton.backends.compiler import GPUTarget
+from triton.compiler.compiler import ASTSource
+
+from kernels.dtypes import DTYPES
+from kernels.spec import DType, Kernel, Ptr, SpecError
+from kernels.targets import Choice
+
+_CPU_TARGET = GPUTarget("cpu", "x86", 1)
+# What Triton's front end asks of a backend's options.
+_CPU_OPTIONS = SimpleNamespace(
+    arch="x86",
+    debug=False,
+    sanitize_overflow=False,
+    supported_fp8_dtypes=("fp8e5", "fp8e4nv"),
+    deprecated_fp8_dot_operand_dtypes=(),
+    default_dot_input_precision="ieee",
+    allowed_dot_input_precisions=("ieee", "tf32", "tf32x3"),
+    max_num_imprecise_acc_default=0,
+    num_warps=1,
+    num_ctas=1,
+)
+
+
+def _source(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> ASTSource:
+    signature: dict[str, str] = {}
+    attributes: dict[tuple[int], list] = {}
+    for index, arg in enumerate(kernel.args):
+        if isinstance(arg, Ptr):
+            signature[arg.name] = "*" + DTYPES[kernel.arg_dtype(arg.name, key)].triton
+            attributes[(index,)] = [["tt.divisibility", 16]]
+            continue
+        signature[arg.name] = DTYPES[arg.type].triton
+        if arg.divisible:
+            attributes[(index,)] = [["tt.divisibility", arg.divisible]]
+    parameters = kernel.fn.arg_names
+    constants: dict[str, Any] = {}
+    for field_ in kernel.key:
+        if field_.name in parameters:
+            value = key[field_.name]
+            constants[field_.name] = getattr(tl, DTYPES[value].tl) if isinstance(field_, DType) else value
+    constants |= choice.tiles
+    signature |= {name: "constexpr" for name in constants}
+    ordered = {name: signature[name] for name in parameters}
+    return ASTSource(kernel.fn, ordered, constexprs=constants, attrs=attributes)
+
+
+def to_ttir(kernel: Kernel, key: Mapping[str, Any], choice: Choice, locations: bool = True) -> str:
+    """TTIR text of one choice after Triton's target-independent passes."""
+    context = ir.context()
+    ir.load_dialects(context)
+    functions = {"min_dot_size": lambda lhs, rhs: (1, 1, 1), "convert_custom_types": _no_custom_types}
+    try:
+        module = _source(kernel, key, choice).make_ir(_CPU_TARGET, _CPU_OPTIONS, functions, {}, context)
+    except Exception as error:  # Triton raises many kinds; all mean that the kernel does not compile
+        raise SpecError(f"{kernel.variant(key)}: {_last_line(error)}") from error
+    manager = ir.pass_manager(context)
+    passes.common.add_inliner(manager)
+    passes.common.add_canonicalizer(manager)
+    passes.ttir.add_combine(manager)
+    passes.ttir.add_reorder_broadcast(manager)
+    passes.common.add_cse(manager)
+    passes.common.add_symbol_dce(manager)
+    passes.ttir.add_loop_unroll(manager)
+    manager.run(module, "ttir")
+    text = module.str() if locations else module.str_nodebug()
+    return _rename_entry(text, entry_name(kernel))
+
+
+def entry_name(kernel: Kernel) -> str:
+    """Name of the compiled function, whatever the Python function is called."""
+    return kernel.name
+
+
+def _rename_entry(text: str, name: str) -> str:
+    renamed, count = re.subn(r"(tt\.func public @)[\w.$-]+", rf"\g<1>{name}", text, count=1)
+    if count != 1:
+        raise SpecError(f"{name}: Triton produced no public function")
+    return renamed
+
+
+def _no_custom_types(*_: Any, **__: Any) -> Any:
+    raise SpecError("conversion from or to this 8-bit float type is not supported on a CPU")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " ".join(line.strip() for line in lines[-3:]) or type(error).__name__
+
+
+# --- GPU --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GpuBinary:
+    blob: bytes  # cubin or HSACO
+    entry: str
+    shared_bytes: int
+    num_warps: int
+    scratch_bytes: int  # global scratch per program
+
+
+@lru_cache(maxsize=None)
+def gpu_target(target: str) -> GPUTarget:
+    """`cuda:90` or `hip:gfx942`."""
+    backend, _, arch = target.partition(":")
+    if backend == "cuda" and re.fullmatch(r"\d+", arch):
+        return GPUTarget("cuda", int(arch), 32)
+    if backend == "hip" and re.fullmatch(r"gfx\w+", arch):
+        return GPUTarget("hip", arch, 64 if arch.startswith("gfx9") else 32)
+    raise SpecError(f"target {target!r} is not known (expected cpu:NAME, cuda:NN or hip:gfxNNN)")
+
+
+def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: str) -> GpuBinary:
+    """Compiles for a GPU that need not be there. Triton appends two pointers, global and profile scratch, to
+    the declared arguments."""
+    options = {
+        "num_warps": choice.num_warps,
+        "num_stages": choice.num_stages,
+        "enable_fp_fusion": True,  # explicit: Triton's default changes between versions
+    }
+    compiled = triton.compile(_source(kernel, key, choice), target=gpu_target(target), options=options)
+    blob = compiled.asm["cubin" if target.startswith("cuda") else "hsaco"]
+    metadata = json.loads(json.dumps(compiled.metadata._asdict(), default=vars))
+    return GpuBinary(
+        blob=blob,
+        entry=metadata["name"],
+        shared_bytes=metadata["shared"],
+        num_warps=metadata["num_warps"],
+        scratch_bytes=metadata.get("global_scratch_size", 0),
+    )
