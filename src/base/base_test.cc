@@ -1,0 +1,163 @@
+// Files, digests, numbers and JSON under limits.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "src/base/atomic_file.h"
+#include "src/base/json.h"
+#include "src/base/mapped_file.h"
+#include "src/base/numbers.h"
+#include "src/base/paths.h"
+#include "src/base/sha256.h"
+
+namespace nereid {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class TempDir : public testing::Test {
+ protected:
+  TempDir() {
+    char name[] = "/tmp/nereid_base_test.XXXXXX";
+    dir_ = mkdtemp(name);
+  }
+  ~TempDir() override { fs::remove_all(dir_); }
+  std::string path(const std::string& name) const { return dir_ + "/" + name; }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), {}));
+  }
+  std::string dir_;
+};
+
+using MappedFileTest = TempDir;
+using AtomicFileTest = TempDir;
+using PathsTest = TempDir;
+
+TEST_F(MappedFileTest, ReadsAndReleases) {
+  std::string content(3 * 4096 + 100, 'x');
+  content.back() = 'y';
+  ASSERT_TRUE(write_file_atomically(path("f"), content));
+  auto file = MappedFile::open(path("f"));
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  ASSERT_EQ(file->size(), content.size());
+  EXPECT_EQ(static_cast<char>(file->bytes().back()), 'y');
+  file->release(0, content.size());
+  file->release(100, 5);
+  file->release(1 << 20, 5);
+  EXPECT_EQ(static_cast<char>(file->bytes().front()), 'x');
+  EXPECT_EQ(static_cast<char>(file->bytes().back()), 'y');
+  MappedFile moved = std::move(*file);
+  EXPECT_EQ(moved.size(), content.size());
+  EXPECT_EQ(file->size(), 0u);
+}
+
+TEST_F(MappedFileTest, Refusals) {
+  EXPECT_EQ(MappedFile::open(path("none")).error().message,
+            path("none") + ": cannot open: No such file or directory");
+  EXPECT_EQ(MappedFile::open(dir_).error().message,
+            dir_ + ": is a directory, expected a regular file");
+  ASSERT_TRUE(write_file_atomically(path("empty"), ""));
+  EXPECT_EQ(MappedFile::open(path("empty"))->size(), 0u);
+}
+
+TEST_F(AtomicFileTest, AppearsOnCommitOnly) {
+  {
+    auto file = AtomicFile::create(path("f"));
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE(file->write("half"));
+    EXPECT_FALSE(fs::exists(path("f")));
+  }
+  EXPECT_EQ(files(), 0u);
+  ASSERT_TRUE(write_file_atomically(path("f"), "one"));
+  ASSERT_TRUE(write_file_atomically(path("f"), "two"));
+  EXPECT_EQ(*read_file(path("f"), 100), "two");
+  EXPECT_EQ(files(), 1u);
+  EXPECT_THAT(AtomicFile::create("/no/such/folder/f").error().message, HasSubstr("No such file"));
+}
+
+TEST_F(AtomicFileTest, FullDiskLeavesNothing) {
+  // A file size limit stands in for a full disk.
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  auto* old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{1024, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  auto status = write_file_atomically(path("f"), std::string(10'000, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().message, HasSubstr("cannot write: File too large"));
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST(Sha256, KnownDigests) {
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_F(PathsTest, CacheDirAndFolders) {
+  ASSERT_EQ(setenv("NEREID_CACHE_DIR", "/somewhere", 1), 0);
+  EXPECT_EQ(*cache_dir(), "/somewhere");
+  ASSERT_EQ(unsetenv("NEREID_CACHE_DIR"), 0);
+  ASSERT_EQ(setenv("XDG_CACHE_HOME", "/xdg", 1), 0);
+  EXPECT_EQ(*cache_dir(), "/xdg/nereid");
+  ASSERT_EQ(unsetenv("XDG_CACHE_HOME"), 0);
+  ASSERT_TRUE(make_directories(path("a/b/c")));
+  EXPECT_TRUE(is_directory(path("a/b/c")));
+  ASSERT_TRUE(write_file_atomically(path("f"), "12345"));
+  EXPECT_FALSE(make_directories(path("f")).has_value());
+  EXPECT_THAT(read_file(path("f"), 4).error().message, HasSubstr("is 5 bytes, expected at most 4"));
+  EXPECT_TRUE(executable_dir().has_value());
+}
+
+TEST(Numbers, Int) {
+  EXPECT_EQ(*parse_int("42", "--threads", 0, 100), 42);
+  EXPECT_EQ(*parse_int("-3", "n", -5, 5), -3);
+  for (const char* bad : {"", "4x", " 4", "0x10", "1e3", "--1"}) {
+    EXPECT_THAT(parse_int(bad, "--threads", 0, 100).error().message,
+                HasSubstr("expected an integer"));
+  }
+  EXPECT_EQ(parse_int("101", "--threads", 0, 100).error().message,
+            "--threads: found 101, expected 0 to 100");
+  EXPECT_EQ(parse_int("99999999999999999999", "n", 0, 9).error().message,
+            "n: found 99999999999999999999, expected 0 to 9");
+}
+
+TEST(Numbers, DoubleAndBytes) {
+  EXPECT_EQ(*parse_double("1.5", "t", 0, 2), 1.5);
+  for (const char* bad : {"", "nan", "inf", "1,5", "1.5 "}) {
+    EXPECT_FALSE(parse_double(bad, "t", 0, 2).has_value()) << bad;
+  }
+  EXPECT_EQ(*parse_byte_size("512", "m"), 512u);
+  EXPECT_EQ(*parse_byte_size("1.5G", "m"), uint64_t{3} << 29);
+  EXPECT_EQ(*parse_byte_size("64KiB", "m"), 64u << 10);
+  for (const char* bad : {"", "G", "-1G", "1X", "99999999999T"}) {
+    EXPECT_FALSE(parse_byte_size(bad, "m").has_value()) << bad;
+  }
+  EXPECT_EQ(format_bytes(1023), "1023 B");
+  EXPECT_EQ(format_bytes(uint64_t{3} << 29), "1.5 GiB");
+}
+
+TEST(Json, ParsesAndRefuses) {
+  EXPECT_EQ((*parse_json(R"({"a": [1, {"a": 2}]})"))["a"][1]["a"], 2);
+  EXPECT_THAT(parse_json("{").error().message, HasSubstr("parse error at line 1, column 2"));
+  EXPECT_FALSE(parse_json("").has_value());
+  EXPECT_FALSE(parse_json("{} x").has_value());
+  EXPECT_FALSE(parse_json("\"\xff\"").has_value());
+  EXPECT_FALSE(parse_json("1e999").has_value());
+  EXPECT_EQ(parse_json(R"({"a": 1, "b": {"a": 1}, "a": 2})").error().message,
+            "JSON object with the name 'a' twice");
+  EXPECT_EQ(parse_json(std::string(100'000, '[')).error().message,
+            "JSON nested 100000 deep, expected at most 64");
+  EXPECT_TRUE(parse_json(R"(["[[[[", "\"[["])", {.max_depth = 1}).has_value());
+  EXPECT_FALSE(parse_json("[1, 2, 3]", {.max_bytes = 4}).has_value());
+}
+
+}  // namespace
+}  // namespace nereid
