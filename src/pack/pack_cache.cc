@@ -1,0 +1,141 @@
+// Cache lookup and the run of `python -m kernels.pack`.
+#include "src/pack/pack_cache.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "src/base/atomic_file.h"
+#include "src/base/json.h"
+#include "src/base/log.h"
+#include "src/base/paths.h"
+#include "src/base/sha256.h"
+#include "src/base/subprocess.h"
+
+namespace nereid {
+namespace {
+
+std::string replaced(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
+// Last line that is not empty: a Python program's error message.
+std::string last_line(std::string_view output) {
+  while (!output.empty() && (output.back() == '\n' || output.back() == ' '))
+    output.remove_suffix(1);
+  const size_t start = output.rfind('\n');
+  return std::string(start == std::string_view::npos ? output : output.substr(start + 1));
+}
+
+void report_progress(std::string_view line, const PackBuildOptions& options) {
+  auto parsed = parse_json(line, {.max_bytes = 1 << 16, .max_depth = 4});
+  if (!parsed || !parsed->is_object() || !options.on_progress) return;
+  const auto number = [&](const char* name) {
+    const auto found = parsed->find(name);
+    return found != parsed->end() && found->is_number_integer() ? found->get<int>() : 0;
+  };
+  const auto what = parsed->find("what");
+  options.on_progress(number("done"), number("total"),
+                      what != parsed->end() && what->is_string() ? what->get<std::string>() : "");
+}
+
+std::string compile_hint(const PackRequest& request) {
+  return fmt::format("`nereid compile {} --target {}` builds it where the toolchain is",
+                     request.model, request.target);
+}
+
+// A file that is removed at the end of the scope.
+struct ScopedFile {
+  std::string path;
+  ~ScopedFile() { ::unlink(path.c_str()); }
+};
+
+// Opens `path` and checks that it was made from the same kernel sources as this program.
+Result<Pack> open_matching(const std::string& path, const PackRequest& request,
+                           const PackBuildOptions& options) {
+  std::vector<std::string> targets = options.targets;
+  if (targets.empty()) targets.push_back(request.target);
+  NEREID_TRY(Pack pack, Pack::open(path, targets));
+  if (pack.sources_sha256() != request.sources_sha256) {
+    return error("{}: made from other kernel sources ({:.12}, this program has {:.12})", path,
+                 pack.sources_sha256(), request.sources_sha256);
+  }
+  return pack;
+}
+
+}  // namespace
+
+Result<std::string> cached_pack_path(const PackRequest& request) {
+  NEREID_TRY(const std::string cache, cache_dir());
+  const std::string identity =
+      fmt::format("{}\n{}\n{}\n{}\n", request.target, request.sources_sha256, request.toolchain,
+                  request.request_json);
+  return fmt::format("{}/packs/{}-{:.32}.pack", cache, replaced(request.target, ':', '-'),
+                     sha256_hex(identity));
+}
+
+Result<PackToolchain> find_toolchain() {
+  PackToolchain found;
+  found.kernels_dir = environment("NEREID_KERNELS_DIR").value_or(NEREID_DEFAULT_KERNELS_DIR);
+  found.python = environment("NEREID_PYTHON").value_or(NEREID_DEFAULT_PYTHON);
+  if (auto compiler = environment("NEREID_CC")) {
+    found.compiler = *compiler;
+  } else {
+    auto here = executable_dir();
+    found.compiler = here ? *here + "/nereid-cc" : "";
+    if (!is_file(found.compiler)) found.compiler = NEREID_DEFAULT_CC;
+  }
+  if (!is_file(found.kernels_dir + "/pack.py")) {
+    return error("no kernel sources in {} (NEREID_KERNELS_DIR)", found.kernels_dir);
+  }
+  if (!is_file(found.python)) return error("no Python at {} (NEREID_PYTHON)", found.python);
+  if (!is_file(found.compiler)) return error("no nereid-cc at {} (NEREID_CC)", found.compiler);
+  return found;
+}
+
+Status build_pack(const PackRequest& request, const PackBuildOptions& options,
+                  const std::string& path) {
+  NEREID_TRY(const PackToolchain tools, find_toolchain());
+  namespace fs = std::filesystem;
+  const fs::path kernels = fs::absolute(fs::path(tools.kernels_dir) / "").parent_path();
+  const std::string out = fs::absolute(path).string();
+  const ScopedFile request_file{fmt::format("{}.request.{}.json", out, ::getpid())};
+  NEREID_RETURN_IF_ERROR(write_file_atomically(request_file.path, request.request_json));
+  const ProcessOptions run{
+      .argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack",
+               "--request", request_file.path, "--target", request.target, "--out", out, "--jobs",
+               std::to_string(options.jobs), "--cc", fs::absolute(tools.compiler).string(),
+               "--progress-fd", "3", "--quiet"},
+      .working_dir = kernels.parent_path().string(),
+      .on_progress_line = [&](std::string_view line) { report_progress(line, options); }};
+  NEREID_TRY(const ProcessResult result, run_process(run));
+  if (result.exit_code != 0) {
+    log_debug("kernels.pack said:\n{}", result.output);
+    return error("building kernels for {} failed: {}", request.target, last_line(result.output));
+  }
+  return {};
+}
+
+Result<Pack> open_or_build_pack(const PackRequest& request, const PackBuildOptions& options) {
+  NEREID_TRY(const std::string path, cached_pack_path(request));
+  std::string problem = fmt::format("no kernel pack for {} at {}", request.target, path);
+  if (is_file(path)) {
+    auto cached = open_matching(path, request, options);
+    if (cached) return cached;
+    problem = cached.error().message;
+    log_warn("{}; building it again", problem);
+  }
+  if (!options.allow_build) return error("{}; {}", problem, compile_hint(request));
+  if (auto tools = find_toolchain(); !tools) {
+    return error("{}, and it cannot be built here: {}; {}", problem, tools.error().message,
+                 compile_hint(request));
+  }
+  NEREID_RETURN_IF_ERROR(make_directories(std::filesystem::path(path).parent_path().string()));
+  NEREID_RETURN_IF_ERROR(build_pack(request, options, path));
+  return open_matching(path, request, options);
+}
+
+}  // namespace nereid
