@@ -1,0 +1,46 @@
+// How elements of a tensor are encoded in a model file: the one table of storage formats.
+// Block formats are laid out as ggml lays them out; the meaning of their bytes is in reference.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "src/base/result.h"
+
+namespace nereid {
+
+enum class StorageFormat : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+};
+inline constexpr int kNumStorageFormats = 11;
+
+struct StorageInfo {
+  StorageFormat format;
+  std::string_view name;              // "Q4_1"
+  uint32_t block_elements;            // elements per block; 1 for plain element types
+  uint32_t block_bytes;               // bytes per block
+  uint32_t gguf_type;                 // number of this format in a GGUF file
+  std::string_view safetensors_name;  // "BF16"; empty: never in a safetensors file
+};
+
+const StorageInfo& storage_info(StorageFormat format);
+std::optional<StorageFormat> storage_from_gguf(uint32_t gguf_type);
+std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype);
+
+// Bytes of a row-major tensor whose rows are whole blocks. Dimensions below 1, a last dimension that
+// is no multiple of the block, and products past 2^62 are errors.
+Result<uint64_t> storage_bytes(StorageFormat format, std::span<const int64_t> shape);
+
+}  // namespace nereid
