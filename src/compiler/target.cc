@@ -66,16 +66,15 @@ std::set<std::string> enabled_features(const TargetInfo& info, const std::string
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, message);
   std::unique_ptr<llvm::MCSubtargetInfo> subtarget(
       target->createMCSubtargetInfo(triple, info.cpu, extra));
-  for (const auto& feature : subtarget->getEnabledProcessorFeatures())
-    enabled.insert(feature.Key);
+  for (const auto& feature : subtarget->getEnabledProcessorFeatures()) enabled.insert(feature.Key);
   return enabled;
 }
 
 }  // namespace
 
 std::vector<std::string_view> common_target_names() {
-  return {"native", "x86-64-v3", "x86-64-v4",  "znver3",      "znver4",
-          "znver5", "haswell",   "icelake-server", "sapphirerapids", "generic",
+  return {"native",      "x86-64-v3",   "x86-64-v4",      "znver3",         "znver4",
+          "znver5",      "haswell",     "icelake-server", "sapphirerapids", "generic",
           "neoverse-n1", "neoverse-v2", "apple-m1"};
 }
 

@@ -1,4 +1,5 @@
-// TargetInfo: what the code generator may assume about a CPU. Made from a name once, then read-only.
+// TargetInfo: what the code generator may assume about a CPU. Made from a name once, then
+// read-only.
 #pragma once
 
 #include <string>
@@ -17,7 +18,7 @@ struct TargetInfo {
   std::string cpu;       // LLVM's CPU name: "znver4", "x86-64-v3"
   std::string features;  // LLVM's feature string: "+avx512f,+avx512bf16,..."
   Arch arch = Arch::kX86_64;
-  int vector_bytes = 32;      // widest vector that is worth using: 64 (AVX-512), 32 (AVX2), 16 (NEON)
+  int vector_bytes = 32;  // widest vector that is worth using: 64 (AVX-512), 32 (AVX2), 16 (NEON)
   int vector_registers = 16;  // architectural vector registers of that width
   bool has_fma = false;
   bool has_f16c = false;      // f16 <-> f32 conversions in hardware

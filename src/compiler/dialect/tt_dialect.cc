@@ -87,7 +87,8 @@ Type PointerType::parse(AsmParser& parser) {
       found = symbolizePtrAddrSpace(keyword);
     } else {
       if (parser.parseInteger(number)) return {};
-      if (number >= 0 && number <= 255) found = symbolizePtrAddrSpace(static_cast<uint32_t>(number));
+      if (number >= 0 && number <= 255)
+        found = symbolizePtrAddrSpace(static_cast<uint32_t>(number));
     }
     if (!found) {
       parser.emitError(where, "unknown address space of !tt.ptr");

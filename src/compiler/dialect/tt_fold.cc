@@ -9,8 +9,7 @@ namespace {
 OpFoldResult splat_of(Attribute operand, Type type) {
   auto tensor = cast<RankedTensorType>(type);
   if (isa<PointerType>(tensor.getElementType())) return {};
-  if (auto splat = dyn_cast_or_null<SplatElementsAttr>(operand))
-    return splat.resizeSplat(tensor);
+  if (auto splat = dyn_cast_or_null<SplatElementsAttr>(operand)) return splat.resizeSplat(tensor);
   return {};
 }
 

@@ -27,9 +27,9 @@ LogicalResult CallOp::verifySymbolUses(SymbolTableCollection& symbols) {
   auto callee = symbols.lookupNearestSymbolFrom<FuncOp>(*this, getCalleeAttr());
   if (!callee) return emitOpError() << "calls '" << getCallee() << "', which is not a tt.func here";
   FunctionType type = callee.getFunctionType();
-  if (type.getInputs() != TypeRange(getOperandTypes()))
+  if (!llvm::equal(type.getInputs(), getOperandTypes()))
     return emitOpError() << "operand types differ from those of '" << getCallee() << "' " << type;
-  if (type.getResults() != TypeRange(getResultTypes()))
+  if (!llvm::equal(type.getResults(), getResultTypes()))
     return emitOpError() << "result types differ from those of '" << getCallee() << "' " << type;
   return success();
 }
@@ -53,7 +53,9 @@ Speculation::Speculatability speculatable_if(bool pure) {
 }
 }  // namespace
 
-void ExternElementwiseOp::getEffects(Effects& effects) { add_unknown_effects(getPure(), effects); }
+void ExternElementwiseOp::getEffects(Effects& effects) {
+  add_unknown_effects(getPure(), effects);
+}
 Speculation::Speculatability ExternElementwiseOp::getSpeculatability() {
   return speculatable_if(getPure());
 }

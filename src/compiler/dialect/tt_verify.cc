@@ -1,4 +1,5 @@
-// Verifiers of `tt` ops: what passes here can be lowered without further checks of shapes and types.
+// Verifiers of `tt` ops: what passes here can be lowered without further checks of shapes and
+// types.
 #include "llvm/Support/MathExtras.h"
 #include "src/compiler/dialect/tt.h"
 
@@ -318,7 +319,8 @@ static LogicalResult verify_combine_region(Operation* op, Region& region, TypeRa
     return op->emitOpError("has a region without its return");
   Operation& last = block.back();
   if (last.getNumOperands() != count)
-    return op->emitOpError() << "returns " << last.getNumOperands() << " values, expected " << count;
+    return op->emitOpError() << "returns " << last.getNumOperands() << " values, expected "
+                             << count;
   for (size_t input = 0; input < count; ++input) {
     Type element = getElementTypeOrSelf(inputs[input]);
     if (block.getArgument(input).getType() != element ||
@@ -352,8 +354,7 @@ LogicalResult ScanOp::verify() {
   if (getSrcs().empty()) return emitOpError("has no operands");
   if (TypeRange(getSrcs().getTypes()) != TypeRange(getResultTypes()))
     return emitOpError("has results of other types than its operands");
-  if (getAxis() >= shape_of(getSrcs()[0]).size())
-    return emitOpError("has an axis beyond the rank");
+  if (getAxis() >= shape_of(getSrcs()[0]).size()) return emitOpError("has an axis beyond the rank");
   return success();
 }
 LogicalResult ScanOp::verifyRegions() {
@@ -361,10 +362,11 @@ LogicalResult ScanOp::verifyRegions() {
 }
 
 LogicalResult MapElementwiseOp::verify() {
-  if (getSrcs().empty() || getNumResults() == 0) return emitOpError("has no operands or no results");
+  if (getSrcs().empty() || getNumResults() == 0)
+    return emitOpError("has no operands or no results");
   auto shape = shape_of(getSrcs()[0]);
-  for (Value value : llvm::concat<Value>(SmallVector<Value>(getSrcs()),
-                                         SmallVector<Value>(getResults())))
+  for (Value value :
+       llvm::concat<Value>(SmallVector<Value>(getSrcs()), SmallVector<Value>(getResults())))
     if (shape_of(value) != shape) return emitOpError("has operands or results of other shapes");
   int64_t pack = getPackAttr().getInt();
   int64_t elements = cast<RankedTensorType>(getSrcs()[0].getType()).getNumElements();
