@@ -1,0 +1,163 @@
+"""One tile choice of a variant to the bytes that go into a pack, with a cache of compiled objects."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping
+
+from kernels import ttir
+from kernels.spec import Kernel
+from kernels.targets import Choice
+
+KERNEL_ABI = 1
+_INFO = struct.Struct("<IIQII")  # NereidKernelInfo: abi_version, num_args, scratch_bytes, scratch_align, reserved
+
+
+class CompileError(RuntimeError):
+    """A kernel did not compile; the message is what a person needs to see."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """One blob of a pack and what the manifest says of it."""
+
+    blob: bytes
+    entry: str
+    num_args: int
+    scratch_bytes: int
+    num_warps: int
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """How kernels are compiled: for which target, by which nereid-cc, with which object cache (or None)."""
+
+    target: str
+    cc: Path | None
+    cc_sha256: str
+    cache: Path | None
+
+
+def default_cache() -> Path:
+    if explicit := os.environ.get("NEREID_CACHE_DIR"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nereid"
+
+
+def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
+    """Checks that the target can be compiled for; `cpu:native` becomes the name of this machine's CPU."""
+    if not target.startswith("cpu:"):
+        ttir.gpu_target(target)
+        return Toolchain(target, None, "", cache)
+    if cc is None or not os.access(cc, os.X_OK):
+        raise CompileError(f"target {target} needs the compiler nereid-cc, and there is none at {cc}")
+    if target == "cpu:native":
+        target = "cpu:" + _run_cc([str(cc), "--print-cpu"], "nereid-cc --print-cpu").strip()
+    return Toolchain(target, cc, hashlib.sha256(cc.read_bytes()).hexdigest(), cache)
+
+
+def compile_choice(kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain) -> Object:
+    if not tools.target.startswith("cpu:"):
+        binary = ttir.compile_gpu(kernel, key, choice, tools.target)
+        return Object(
+            binary.blob, binary.entry, len(kernel.args), binary.scratch_bytes, binary.num_warps, binary.shared_bytes
+        )
+    what = f"{kernel.variant(key)} tiles {dict(choice.tiles)}"
+    blob = _cpu_object(kernel, key, choice, tools, what)
+    abi, num_args, scratch_bytes, _, _ = read_info(blob, ttir.entry_name(kernel), what)
+    if abi != KERNEL_ABI:
+        raise CompileError(f"{what}: nereid-cc wrote kernel ABI {abi}, expected {KERNEL_ABI}")
+    if num_args != len(kernel.args):
+        raise CompileError(f"{what}: the object takes {num_args} arguments, the declaration has {len(kernel.args)}")
+    return Object(blob, ttir.entry_name(kernel), num_args, scratch_bytes, choice.num_warps, 0)
+
+
+def _cpu_object(kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain, what: str) -> bytes:
+    text = ttir.to_ttir(kernel, key, choice)
+    # The name covers the code, not the source lines it came from.
+    digest = hashlib.sha256("\0".join([_without_locations(text), tools.target, tools.cc_sha256]).encode()).hexdigest()
+    cached = tools.cache / "objects" / f"{digest}.so" if tools.cache else None
+    if cached and cached.exists():
+        return cached.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="nereid-cc-") as folder:
+        source, result = Path(folder) / f"{kernel.name}.ttir", Path(folder) / f"{kernel.name}.so"
+        source.write_text(text)
+        cpu = tools.target.removeprefix("cpu:")
+        _run_cc([str(tools.cc), str(source), "-o", str(result), "--cpu", cpu], what)
+        blob = result.read_bytes()
+    if cached:
+        _store(cached, blob)
+    return blob
+
+
+def _without_locations(text: str) -> str:
+    lines = (line for line in text.splitlines() if not line.startswith("#loc"))
+    return "\n".join(line.split(" loc(", 1)[0] for line in lines)
+
+
+def _run_cc(command: list[str], what: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise CompileError(f"{what}: nereid-cc died of signal {-done.returncode}")
+    if done.returncode != 0:
+        raise CompileError(f"{what}: {done.stderr.strip() or f'nereid-cc exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _store(path: Path, blob: bytes) -> None:
+    """Best effort: a cache that can't be written (read-only, disk full) only costs time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as out:
+            temporary = Path(out.name)
+            out.write(blob)
+        temporary.replace(path)
+    except OSError:
+        return
+
+
+# --- reading <entry>_info from a shared object of any machine -----------------------------------------
+
+
+def read_info(blob: bytes, entry: str, what: str) -> tuple[int, ...]:
+    """(abi_version, num_args, scratch_bytes, scratch_align, reserved) of a kernel in an ELF64 shared object."""
+    try:
+        address = _dynamic_symbols(blob)[f"{entry}_info"]
+        return _INFO.unpack_from(blob, _file_offset(blob, address))
+    except (KeyError, struct.error, IndexError, ValueError):
+        raise CompileError(f"{what}: the compiled object has no usable symbol {entry}_info") from None
+
+
+def _dynamic_symbols(blob: bytes) -> dict[str, int]:
+    """Name to address of the dynamic symbol table."""
+    if blob[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("not a little-endian ELF64 file")
+    section_offset = struct.unpack_from("<Q", blob, 40)[0]
+    entry_size, count = struct.unpack_from("<HH", blob, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", blob, section_offset + i * entry_size) for i in range(count)]
+    dynsym = next(s for s in sections if s[1] == 11)  # SHT_DYNSYM
+    strings = sections[dynsym[6]][4]
+    table: dict[str, int] = {}
+    for offset in range(dynsym[4], dynsym[4] + dynsym[5], 24):
+        name, _, _, section, value, _ = struct.unpack_from("<IBBHQQ", blob, offset)
+        if section:
+            start = strings + name
+            table[blob[start : blob.index(b"\0", start)].decode()] = value
+    return table
+
+
+def _file_offset(blob: bytes, address: int) -> int:
+    header_offset = struct.unpack_from("<Q", blob, 32)[0]
+    entry_size, count = struct.unpack_from("<HH", blob, 54)
+    for index in range(count):
+        kind, _, offset, virtual, _, size, _, _ = struct.unpack_from("<IIQQQQQQ", blob, header_offset + index * entry_size)
+        if kind == 1 and virtual <= address < virtual + size:  # PT_LOAD
+            return offset + address - virtual
+    raise ValueError("address is in no segment")

@@ -1,0 +1,330 @@
+"""Builds, lists and verifies packs: every kernel a model needs for one target, in one file.
+
+    python -m kernels.pack --request REQ.json --target cpu:znver4 --out FILE
+    python -m kernels.pack --list FILE
+    python -m kernels.pack --verify FILE
+
+REQ.json: {"variants": [{"kernel": "rms_norm", "key": {"dim": 576, ...}}, ...]}. The format is in
+docs/pack-format.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+MAGIC = b"NEREIDPK"
+ALIGNMENT = 4096
+MAX_MANIFEST = 16 << 20
+
+
+class PackError(RuntimeError):
+    """Something is wrong with a request or a pack file."""
+
+
+def _align(value: int) -> int:
+    return -(-value // ALIGNMENT) * ALIGNMENT
+
+
+# --- request ----------------------------------------------------------------------------------------
+
+
+def read_request(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(kernel, key) pairs, duplicates removed, keys checked and in declaration order."""
+    from kernels.registry import find
+
+    try:
+        request = json.loads(path.read_text())
+        listed = [(entry["kernel"], entry["key"]) for entry in request["variants"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PackError(f"{path}: not a pack request: {error!r}") from None
+    unique: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, key in listed:
+        if not isinstance(name, str) or not isinstance(key, dict):
+            raise PackError(f"{path}: a variant is not of the form {{kernel: text, key: object}}")
+        kernel = find(name)
+        unique.setdefault(kernel.variant(key), (name, kernel.check_key(key)))
+    return [unique[text] for text in sorted(unique)]
+
+
+# --- compiling --------------------------------------------------------------------------------------
+
+
+def _compile_variant(job: tuple[str, dict[str, Any], Any]) -> tuple[str, dict[str, Any], list[Any]]:
+    """Runs in a worker: all tile choices of one variant. An error comes back as text, with its kind."""
+    from kernels import objects, targets
+    from kernels.registry import find
+    from kernels.spec import SpecError
+
+    name, key, tools = job
+    kernel = find(name)
+    try:
+        choices = targets.choices(kernel, key, tools.target)
+        compiled = [(choice, objects.compile_choice(kernel, key, choice, tools)) for choice in choices]
+        return name, key, compiled
+    except (SpecError, objects.CompileError) as error:
+        return name, key, [str(error)]
+
+
+def compile_all(
+    variants: list[tuple[str, dict[str, Any]]], tools: Any, jobs: int, done: Callable[[str], None]
+) -> list[tuple[str, dict[str, Any], list[Any]]]:
+    """Compiles every variant; reports all failures at once."""
+    from kernels import objects, ttir  # noqa: F401  (imported once, before the workers are forked)
+    from kernels.registry import find
+
+    results, failures = [], []
+    work = [(name, key, tools) for name, key in variants]
+    for name, key, compiled in _map_in_workers(_compile_variant, work, jobs):
+        if isinstance(compiled[0], str):
+            failures.append(compiled[0])
+        else:
+            results.append((name, key, compiled))
+        done(find(name).variant(key))
+    if failures:
+        raise PackError("\n".join(failures))
+    return sorted(results, key=lambda result: find(result[0]).variant(result[1]))
+
+
+def _map_in_workers(function: Callable, work: list, jobs: int) -> Iterator:
+    if jobs <= 1 or len(work) <= 1:
+        yield from map(function, work)
+        return
+    with multiprocessing.get_context("fork").Pool(min(jobs, len(work))) as pool:
+        yield from pool.imap_unordered(function, work)
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+def build(target: str, results: list[tuple[str, dict[str, Any], list[Any]]]) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Manifest text and (offset, blob) list. Offsets depend on the manifest's length, which depends on the
+    digits of the offsets: the room for the manifest is fixed first."""
+    from kernels.generate import kernel_sources_sha256, toolchain_id
+    from kernels.objects import KERNEL_ABI
+    import triton
+
+    def manifest_for(first: int) -> tuple[bytes, list[tuple[int, bytes]]]:
+        offset, blobs, entries = first, [], []
+        for name, key, compiled in results:
+            choices = []
+            for choice, obj in compiled:
+                choices.append(
+                    {
+                        "max": choice.max,
+                        "tiles": dict(choice.tiles),
+                        "entry": obj.entry,
+                        "num_args": obj.num_args,
+                        "scratch_bytes": obj.scratch_bytes,
+                        "num_warps": obj.num_warps,
+                        "shared_bytes": obj.shared_bytes,
+                        "blob": {
+                            "offset": offset,
+                            "size": len(obj.blob),
+                            "sha256": hashlib.sha256(obj.blob).hexdigest(),
+                        },
+                    }
+                )
+                blobs.append((offset, obj.blob))
+                offset = _align(offset + len(obj.blob))
+            entries.append({"kernel": name, "key": key, "choices": choices})
+        manifest = {
+            "format": "nereid-pack",
+            "version": 1,
+            "target": target,
+            "kernel_abi": KERNEL_ABI,
+            "triton": triton.__version__,
+            "sources_sha256": kernel_sources_sha256(),
+            "toolchain": toolchain_id(),
+            "kernels": entries,
+        }
+        return json.dumps(manifest, separators=(",", ":")).encode(), blobs
+
+    text, _ = manifest_for(1 << 40)  # offsets wider than any real one
+    if len(text) > MAX_MANIFEST:
+        raise PackError(f"the manifest would have {len(text)} bytes, more than {MAX_MANIFEST}")
+    return manifest_for(_align(16 + len(text)))
+
+
+def write_atomically(path: Path, manifest: bytes, blobs: list[tuple[int, bytes]]) -> None:
+    """A reader sees the whole file or none; the temporary file goes away on any failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(MAGIC + len(manifest).to_bytes(8, "little") + manifest)
+            for offset, blob in blobs:
+                out.write(b"\0" * (offset - out.tell()))
+                out.write(blob)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest, after checking every bound and digest that docs/pack-format.md names."""
+    content = path.read_bytes()
+    if content[:8] != MAGIC:
+        raise PackError(f"{path}: not a pack (magic is {content[:8]!r}, expected {MAGIC!r})")
+    length = int.from_bytes(content[8:16], "little")
+    if length > MAX_MANIFEST or 16 + length > len(content):
+        raise PackError(f"{path}: manifest length {length} does not fit the file ({len(content)} bytes)")
+    try:
+        manifest = json.loads(content[16 : 16 + length])
+        if (manifest["format"], manifest["version"]) != ("nereid-pack", 1):
+            raise PackError(f"{path}: format {manifest['format']!r} version {manifest['version']!r} is not known")
+        taken = [(0, 16 + length)]
+        for entry in manifest["kernels"]:
+            for choice in entry["choices"]:
+                _check_blob(path, content, choice["blob"], entry["kernel"], taken)
+        seen = [json.dumps([entry["kernel"], entry["key"]], sort_keys=True) for entry in manifest["kernels"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackError(f"{path}: malformed manifest: {error!r}") from None
+    if len(set(seen)) != len(seen):
+        raise PackError(f"{path}: a variant is listed twice")
+    return manifest
+
+
+def _check_blob(path: Path, content: bytes, blob: dict[str, Any], what: str, taken: list[tuple[int, int]]) -> None:
+    begin, end = blob["offset"], blob["offset"] + blob["size"]
+    if begin % ALIGNMENT or blob["size"] <= 0 or end > len(content):
+        raise PackError(f"{path}: blob of {what} at {begin}+{blob['size']} is unaligned, empty or outside the file")
+    if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
+        raise PackError(f"{path}: blob of {what} at {begin} overlaps another part of the file")
+    taken.append((begin, end))
+    if hashlib.sha256(content[begin:end]).hexdigest() != blob["sha256"]:
+        raise PackError(f"{path}: blob of {what} at {begin} is damaged (SHA-256 differs)")
+
+
+def list_pack(path: Path) -> None:
+    manifest = read_manifest(path)
+    print(f"target {manifest['target']}  triton {manifest['triton']}  sources {manifest['sources_sha256'][:16]}")
+    for entry in manifest["kernels"]:
+        print(f"{entry['kernel']}({','.join(f'{name}={value}' for name, value in entry['key'].items())})")
+        for choice in entry["choices"]:
+            tiles = " ".join(f"{name}={value}" for name, value in choice["tiles"].items())
+            bound = "any" if choice["max"] is None else f"<={choice['max']}"
+            print(f"  {bound:>7}  {tiles}  {choice['blob']['size']} bytes, scratch {choice['scratch_bytes']}")
+
+
+# --- command ----------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """Where progress goes: JSON lines to a descriptor, a bar on a terminal, or nowhere."""
+
+    def __init__(self, total: int, descriptor: int | None, quiet: bool) -> None:
+        self.total, self.count, self._stream, self._bar = total, 0, None, None
+        if descriptor is not None:
+            self._stream = os.fdopen(descriptor, "w", buffering=1)
+        elif not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc="kernels", unit="variant")
+
+    def step(self, what: str) -> None:
+        self.count += 1
+        if self._stream:
+            self._stream.write(json.dumps({"done": self.count, "total": self.total, "what": what}) + "\n")
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def make(options: argparse.Namespace) -> None:
+    from kernels import objects
+
+    variants = read_request(options.request)
+    if not variants:
+        raise PackError(f"{options.request}: no variants")
+    cache = None if options.no_cache else (options.cache or objects.default_cache())
+    tools = objects.toolchain(options.target, options.cc, cache)
+    progress = _Progress(len(variants), options.progress_fd, options.quiet)
+    try:
+        results = compile_all(variants, tools, options.jobs, progress.step)
+    finally:
+        progress.close()
+    manifest, blobs = build(tools.target, results)
+    write_atomically(options.out, manifest, blobs)
+
+
+def _default_cc() -> Path | None:
+    if explicit := os.environ.get("NEREID_CC"):
+        return Path(explicit)
+    return Path(__file__).resolve().parent.parent / "build" / "release" / "nereid-cc"
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m kernels.pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--request", type=Path, help="JSON file with the variants to compile")
+    what.add_argument("--list", type=Path, metavar="FILE", help="print what a pack holds")
+    what.add_argument("--verify", type=Path, metavar="FILE", help="check a pack; exit code 1 if it is damaged")
+    parser.add_argument("--target", help="cpu:znver4, cpu:native, cuda:90, hip:gfx942, ...")
+    parser.add_argument("--out", type=Path, help="the pack to write")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: cores)")
+    parser.add_argument("--cc", type=Path, default=_default_cc(), help="nereid-cc (default: $NEREID_CC, build/release)")
+    parser.add_argument("--cache", type=Path, help="object cache (default: the user's cache folder)")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor write the object cache")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--progress-fd", type=int, help="write one JSON line per finished variant to this descriptor")
+    options = parser.parse_args(arguments)
+    if options.request and not (options.target and options.out):
+        parser.error("--request needs --target and --out")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    try:
+        if options.list:
+            list_pack(options.list)
+        elif options.verify:
+            manifest = read_manifest(options.verify)
+            print(f"{options.verify}: good, {len(manifest['kernels'])} variants for {manifest['target']}")
+        else:
+            make(options)
+        return 0
+    except OSError as error:
+        where = error.filename or options.out or ""
+        reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) else error.strerror
+        print(f"kernels.pack: error: {where}: {reason}", file=sys.stderr)
+    except Exception as error:  # each kind below carries a complete message
+        from kernels.expr import ExprError
+        from kernels.objects import CompileError
+        from kernels.spec import SpecError
+
+        if not isinstance(error, (PackError, SpecError, CompileError, ExprError)):
+            raise
+        print(f"kernels.pack: error: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

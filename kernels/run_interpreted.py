@@ -1,0 +1,80 @@
+"""Runs a prepared case in Triton's interpreter: slow, but independent of any compiler.
+
+TRITON_INTERPRET=1 must be set before Triton is imported.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from contextlib import contextmanager
+from typing import Iterator
+
+import numpy as np
+import triton.language as tl
+from triton.runtime import interpreter
+
+from kernels.conformance import Prepared
+from kernels.dtypes import DTYPES
+from kernels.spec import DType, Ptr, SpecError
+from kernels.targets import Choice
+
+
+def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]:
+    """Memory after all programs have run."""
+    kernel, key = prepared.kernel, prepared.key
+    if not isinstance(kernel.fn, interpreter.InterpretedFunction):
+        raise SpecError("set TRITON_INTERPRET=1 before Triton is imported")
+    memory = {name: None if value is None else value.copy() for name, value in prepared.inputs.items()}
+    values = {}
+    for arg in kernel.args:
+        element = DTYPES[kernel.arg_dtype(arg.name, key)]
+        if isinstance(arg, Ptr):
+            array = memory[prepared.owner(arg.name)]
+            address = 0 if array is None else array.ctypes.data
+            values[arg.name] = _tensor(np.uint64(address), tl.pointer_type(getattr(tl, element.tl)), np.uint64)
+        else:
+            values[arg.name] = _tensor(prepared.scalars[arg.name], getattr(tl, element.tl), element.storage)
+    parameters = kernel.fn.arg_names
+    for field in kernel.key:
+        if field.name in parameters:
+            value = key[field.name]
+            values[field.name] = getattr(tl, DTYPES[value].tl) if isinstance(field, DType) else value
+    values |= choice.tiles
+    function = kernel.fn.rewrite()
+    builder = interpreter.interpreter_builder
+    programs = kernel.grid_size(key, prepared.scalars, choice.tiles)
+    order = list(range(programs))[::-1]  # programs are independent: any order will do
+    scope = interpreter._patch_lang(function)
+    try:
+        with np.errstate(all="ignore"), _tensor_ranges():
+            builder.set_grid_dim(programs, 1, 1)
+            for program in order:
+                builder.set_grid_idx(program, 0, 0)
+                function(**values)
+    finally:
+        scope.restore()
+    return memory
+
+
+def _tensor(value, dtype, storage):
+    handle = interpreter.TensorHandle(np.array([value], dtype=storage), dtype)
+    return tl.tensor(handle, dtype)
+
+
+@contextmanager
+def _tensor_ranges() -> Iterator[None]:
+    """Loop variables of `range` are i32 tensors, as in compiled kernels; the interpreter makes them ints."""
+
+    def tensor_range(*bounds):
+        plain = (int(b.handle.data.item()) if isinstance(b, tl.tensor) else int(b) for b in bounds)
+        return (_tensor(value, tl.int32, np.int32) for value in builtins.range(*plain))
+
+    modules = [m for name, m in list(sys.modules.items()) if name.startswith("kernels.") and not hasattr(m, "range")]
+    for module in modules:
+        module.range = tensor_range
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.range

@@ -1,0 +1,127 @@
+"""Compiles a prepared case with nereid-cc and runs it on this CPU, in a child process.
+
+Every buffer ends at a page that may not be touched, so reading or writing past an end is caught; a crash
+or an endless loop is a failed case, not the end of the run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import select
+import signal
+import tempfile
+
+import numpy as np
+
+from kernels import objects, ttir
+from kernels.conformance import Prepared, check_memory
+from kernels.spec import Ptr
+from kernels.targets import Choice
+
+TIME_LIMIT = 120.0  # seconds
+_PAGE = mmap.PAGESIZE
+_CANARY = 0xA5
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Buffer:
+    """Shared memory for one array: [canary][array][up to 15 canary bytes][forbidden page]."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        size = array.nbytes
+        body = -(-(size + 64) // _PAGE) * _PAGE
+        self._map = mmap.mmap(-1, body + _PAGE, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._bytes = np.frombuffer(self._map, dtype=np.uint8)[:body]
+        self._bytes[:] = _CANARY
+        self.begin = (body - size) // 16 * 16
+        self.end = self.begin + size
+        self.address = base + self.begin
+        self._bytes[self.begin : self.end] = np.frombuffer(array.tobytes(), dtype=np.uint8)
+        self._dtype, self._shape = array.dtype, array.shape
+        _libc.mprotect(ctypes.c_void_p(base + body), ctypes.c_size_t(_PAGE), 0)
+
+    def array(self) -> np.ndarray:
+        return self._bytes[self.begin : self.end].view(self._dtype).reshape(self._shape)
+
+    def intact(self) -> bool:
+        return bool((self._bytes[: self.begin] == _CANARY).all() and (self._bytes[self.end :] == _CANARY).all())
+
+
+def run_native(prepared: Prepared, choice: Choice, tools: objects.Toolchain) -> list[str]:
+    """Problems found; none if the result is right."""
+    kernel = prepared.kernel
+    compiled = objects.compile_choice(kernel, prepared.key, choice, tools)
+    buffers = {name: _Buffer(value) for name, value in prepared.inputs.items() if value is not None}
+    slots = (ctypes.c_uint64 * max(1, len(kernel.args)))()
+    for index, arg in enumerate(kernel.args):
+        if isinstance(arg, Ptr):
+            owner = prepared.owner(arg.name)
+            slots[index] = buffers[owner].address if owner in buffers else 0
+        elif arg.type == "f32":
+            slots[index] = int(np.float32(prepared.scalars[arg.name]).view(np.uint32))
+        else:
+            slots[index] = _sign_extended(prepared.scalars[arg.name], 32 if arg.type in ("i32", "u32") else 64)
+    programs = kernel.grid_size(prepared.key, prepared.scalars, choice.tiles)
+    problem = _in_child(lambda: _launch(compiled, slots, programs))
+    if problem:
+        return [problem]
+    problems = check_memory(prepared, {name: buffer.array() for name, buffer in buffers.items()})
+    return problems + [f"{name}: bytes outside it changed" for name, b in buffers.items() if not b.intact()]
+
+
+def _sign_extended(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return (value - (1 << bits) if value >> (bits - 1) else value) & (2**64 - 1)
+
+
+def _launch(compiled: objects.Object, slots: ctypes.Array, programs: int) -> None:
+    """All programs as two ranges, the later one first: they must not depend on each other."""
+    library = _load(compiled.blob)
+    entry = getattr(library, compiled.entry)
+    entry.restype = None
+    scratch = np.full(compiled.scratch_bytes + 64, 0xFF, dtype=np.uint8)
+    aligned = -(-scratch.ctypes.data // 64) * 64
+    grid = (ctypes.c_uint32 * 3)(programs, 1, 1)
+    middle = programs // 2
+    for begin, end in ((middle, programs), (0, middle)):
+        if begin < end:
+            entry(slots, ctypes.c_uint32(begin), ctypes.c_uint32(end), grid, ctypes.c_void_p(aligned))
+
+
+def _load(blob: bytes) -> ctypes.CDLL:
+    with tempfile.NamedTemporaryFile(suffix=".so") as out:
+        out.write(blob)
+        out.flush()
+        return ctypes.CDLL(out.name)
+
+
+def _in_child(action) -> str:
+    """Runs `action` in a forked child; "" if it ended well."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(reader)
+            action()
+            code = 0
+        except BaseException as error:  # noqa: BLE001  (reported to the parent)
+            os.write(writer, repr(error).encode()[:4096])
+        finally:
+            os._exit(code)
+    os.close(writer)
+    # The pipe closes when the child ends.
+    timed_out = not select.select([reader], [], [], TIME_LIMIT)[0]
+    if timed_out:
+        os.kill(child, signal.SIGKILL)
+    text = os.read(reader, 4096).decode(errors="replace")
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    if timed_out:
+        return f"still running after {TIME_LIMIT:.0f} s"
+    if os.WIFSIGNALED(status):
+        return f"crashed: {signal.Signals(os.WTERMSIG(status)).name}"
+    return text if os.WEXITSTATUS(status) else ""
