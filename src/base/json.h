@@ -1,5 +1,5 @@
-// JSON from files that nobody vouches for: size and depth limits, duplicate keys refused, and errors
-// that say at which byte. Nothing here throws.
+// JSON from files that nobody vouches for: size and depth limits, duplicate keys refused, and
+// errors that say at which byte. Nothing here throws.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct JsonLimits {
   int max_depth = 64;  // nested arrays and objects
 };
 
-// Errors: too large, too deep, not valid JSON, invalid UTF-8 in a string, a key twice in one object.
+// Errors: too large, too deep, not valid JSON, invalid UTF-8 in a string, a key twice in one
+// object.
 Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits = {});
 
 // A short description of a value for error messages: "42", "'abc'", "an array", "nothing" for null.

@@ -39,8 +39,8 @@ const StorageInfo& storage_info(StorageFormat format);
 std::optional<StorageFormat> storage_from_gguf(uint32_t gguf_type);
 std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype);
 
-// Bytes of a row-major tensor whose rows are whole blocks. Dimensions below 1, a last dimension that
-// is no multiple of the block, and products past 2^62 are errors.
+// Bytes of a row-major tensor whose rows are whole blocks. Dimensions below 1, a last dimension
+// that is no multiple of the block, and products past 2^62 are errors.
 Result<uint64_t> storage_bytes(StorageFormat format, std::span<const int64_t> shape);
 
 }  // namespace nereid

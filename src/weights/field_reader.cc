@@ -21,7 +21,9 @@ const json* FieldReader::find(std::string_view key) const {
   return at == object_.end() || at->is_null() ? nullptr : &*at;
 }
 
-bool FieldReader::has(std::string_view key) const { return find(key) != nullptr; }
+bool FieldReader::has(std::string_view key) const {
+  return find(key) != nullptr;
+}
 
 void FieldReader::fail(Error failure) {
   if (failed_) return;

@@ -1,6 +1,6 @@
-// Reads typed, range-checked fields from a JSON object (config.json, or the scalar metadata of a GGUF
-// file turned into one). The first failure is kept; readers then return defaults, so that a config is
-// read straight down and checked once with status().
+// Reads typed, range-checked fields from a JSON object (config.json, or the scalar metadata of a
+// GGUF file turned into one). The first failure is kept; readers then return defaults, so that a
+// config is read straight down and checked once with status().
 #pragma once
 
 #include <cstdint>

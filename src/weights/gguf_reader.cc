@@ -271,7 +271,9 @@ Status read_header(ByteCursor& cursor, uint32_t& version) {
 
 }  // namespace
 
-std::string_view value_type_name(ValueType type) { return kTypes[static_cast<size_t>(type)].name; }
+std::string_view value_type_name(ValueType type) {
+  return kTypes[static_cast<size_t>(type)].name;
+}
 
 const Value* File::find(std::string_view key) const {
   for (const KeyValue& entry : metadata) {

@@ -1,5 +1,6 @@
-// One view of a model on disk, whatever its container: hyper-parameters, tensors, tokenizer, template.
-// GGUF files and Hugging Face directories (config.json + *.safetensors) both become a ModelSource.
+// One view of a model on disk, whatever its container: hyper-parameters, tensors, tokenizer,
+// template. GGUF files and Hugging Face directories (config.json + *.safetensors) both become a
+// ModelSource.
 #pragma once
 
 #include <cstdint>
@@ -12,21 +13,11 @@
 #include <vector>
 
 #include "src/base/result.h"
+#include "src/quant/storage.h"
 #include "src/text/chat_template.h"
 #include "src/text/tokenizer.h"
 
 namespace nereid {
-
-// How elements of a stored tensor are encoded. Block formats as ggml lays them out in a file.
-enum class StorageFormat : uint8_t {
-  kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K,
-};
-struct StorageInfo {
-  std::string_view name;   // "Q4_1"
-  uint32_t block_elements; // elements per block
-  uint32_t block_bytes;    // bytes per block
-};
-const StorageInfo& storage_info(StorageFormat format);
 
 // A tensor as stored. Shapes are row-major, outermost first: a linear weight is [out, in].
 struct StoredTensor {
@@ -39,11 +30,12 @@ struct StoredTensor {
 struct RopeScaling {
   enum class Kind : uint8_t { kNone, kLinear, kLlama3, kYarn } kind = Kind::kNone;
   float factor = 1;
-  float low_freq_factor = 1, high_freq_factor = 4;      // llama3
-  float beta_fast = 32, beta_slow = 1;                  // yarn
-  float attention_factor = 0;                           // yarn: 0 = derive from factor
+  float low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  float beta_fast = 32, beta_slow = 1;              // yarn
+  float attention_factor = 0;                       // yarn: 0 = derive from factor
   int32_t original_max_position = 0;
-  std::vector<float> freq_divisors;  // when the file gives them outright (rope_freqs.weight), [rotary_dim / 2]
+  std::vector<float>
+      freq_divisors;  // when the file gives them outright (rope_freqs.weight), [rotary_dim / 2]
 };
 
 // Hyper-parameters in the field's terms; the source has checked ranges and divisibility.
@@ -53,11 +45,13 @@ struct ModelConfig {
   int32_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_layers = 0;
   int32_t num_heads = 0, num_kv_heads = 0, head_dim = 0, rotary_dim = 0;
   int32_t max_position = 0;
-  int32_t sliding_window = 0;             // 0 = none
-  int32_t sliding_window_first_layer = 0; // layers before it attend to everything (Qwen max_window_layers)
+  int32_t sliding_window = 0;  // 0 = none
+  int32_t sliding_window_first_layer =
+      0;  // layers before it attend to everything (Qwen max_window_layers)
   float rms_norm_eps = 1e-5f, rope_theta = 10000.0f;
-  bool rope_interleaved = false;  // GPT-J pairs (x[2i], x[2i+1]); q/k of GGUF llama files are stored so
-  bool attention_bias = false;    // q/k/v biases
+  bool rope_interleaved =
+      false;  // GPT-J pairs (x[2i], x[2i+1]); q/k of GGUF llama files are stored so
+  bool attention_bias = false;  // q/k/v biases
   bool attention_out_bias = false, mlp_bias = false;
   bool qk_norm = false;
   bool tie_word_embeddings = false;
@@ -86,11 +80,13 @@ class ModelSource {
   virtual uint64_t file_bytes() const = 0;
   // Key/value metadata for `nereid inspect`, in file order.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
-  // The pages of this tensor will not be read again soon (keeps resident memory flat while loading).
+  // The pages of this tensor will not be read again soon (keeps resident memory flat while
+  // loading).
   virtual void release(const StoredTensor& tensor) const = 0;
 };
 
-// A .gguf file or a Hugging Face directory. Hostile input is expected: everything is bounds-checked.
+// A .gguf file or a Hugging Face directory. Hostile input is expected: everything is
+// bounds-checked.
 Result<std::unique_ptr<ModelSource>> open_model(const std::string& path);
 
 }  // namespace nereid
