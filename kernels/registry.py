@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from kernels.spec import Kernel, SpecError
 
-from kernels import embedding, norm
+from kernels import attention, embedding, embedding_quant, linear, norm, quant
 
-FAMILIES = (embedding, norm)
+FAMILIES = (attention, embedding, embedding_quant, linear, norm, quant)
 
 
 def _collect() -> dict[str, Kernel]:

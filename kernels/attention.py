@@ -1,0 +1,392 @@
+"""Attention over the paged KV cache: prefill and decode in one kernel, and the merge of split results.
+
+A program takes a tile of `tile_tokens` query tokens of one sequence for one KV head: its rows are (token,
+query head of the group), so every key is read once for the whole group. It walks the sequence's pages with
+an online softmax in f32. For a few long sequences, `num_splits` programs share the pages of a tile and
+`attention_merge` joins their results; the grid stays the same whatever the lengths are.
+
+The host lists tiles: tile t covers tokens tile_first[t] .. tile_first[t] + tile_tokens of sequence
+tile_seq[t]'s queries, cut at seq_queries. A sequence's queries are its last seq_queries positions:
+query i sits at position seq_context - seq_queries + i and sees positions up to its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels.dtypes import round_to
+from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+
+
+@triton.jit
+def attention_kernel(
+    q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
+    out, partial, lse, tiles, max_pages, scale, window, softcap,
+    num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
+    q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, has_window: tl.constexpr,
+    has_softcap: tl.constexpr, has_alibi: tl.constexpr,
+    DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    GROUP: tl.constexpr = num_heads // num_kv_heads
+    LOG2E: tl.constexpr = 1.4426950408889634
+    pid = tl.program_id(0)
+    split = pid % num_splits
+    kv_head = (pid // num_splits) % num_kv_heads
+    tile = pid // (num_splits * num_kv_heads)
+    seq = tl.load(tile_seq + tile)
+    first = tl.load(tile_first + tile)
+    queries = tl.load(seq_queries + seq)
+    context = tl.load(seq_context + seq)
+    begin_row = tl.load(seq_start + seq) + first
+    tokens = tl.minimum(queries - first, tile_tokens)
+    first_position = context - queries + first
+
+    row = tl.arange(0, BLOCK_M)
+    token = row // GROUP
+    head = kv_head * GROUP + row % GROUP
+    row_inside = (row < tile_tokens * GROUP) & (token < tokens)
+    position = first_position + token
+    d = tl.arange(0, BLOCK_D)
+    q_row = (begin_row + token).to(tl.int64)
+    q_at = q + (q_row * q_stride + head * head_dim)[:, None] + d[None, :]
+    q_inside = row_inside[:, None] & (d < head_dim)[None, :]
+    qs = tl.load(q_at, mask=q_inside, other=0.0)
+    # One type for both factors; f32 unless the cache holds what q is.
+    SAME: tl.constexpr = DOT and (q.dtype.element_ty == k_cache.dtype.element_ty)
+    if not SAME:
+        qs = qs.to(tl.float32)
+
+    # Positions that any row of this tile sees, as pages, and this split's share of them.
+    end = first_position + tokens
+    begin = 0
+    if has_window:
+        begin = tl.maximum(first_position - window + 1, 0)
+    first_page = begin // page_size
+    pages = tl.cdiv(end, page_size) - first_page
+    share = tl.cdiv(pages, num_splits)
+    page_begin = first_page + split * share
+    page_end = first_page + tl.minimum((split + 1) * share, pages)
+
+    in_page = tl.arange(0, page_size)
+    page_entry = page_table + seq.to(tl.int64) * max_pages
+    kv_offset = in_page[:, None] * head_dim + d[None, :]
+    if has_alibi:
+        slope = tl.load(slopes + head, mask=row_inside, other=0.0) * LOG2E
+    highest = tl.full((BLOCK_M,), float("-inf"), dtype=tl.float32)
+    total = tl.zeros((BLOCK_M,), dtype=tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_D), dtype=tl.float32)
+    for page in range(page_begin, page_end):
+        base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
+        key_position = page * page_size + in_page
+        # Slots past the end were never written: they may hold NaN.
+        kv_inside = (key_position < end)[:, None]
+        if head_dim != BLOCK_D:
+            kv_inside = kv_inside & (d < head_dim)[None, :]
+        keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
+        values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
+        if not SAME:
+            keys = keys.to(tl.float32)
+            values = values.to(tl.float32)
+        if DOT:
+            s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
+        else:
+            s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
+        s = s * scale
+        if has_softcap:
+            t = s / softcap
+            s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0))  # tanh
+        s = s * LOG2E
+        if has_alibi:
+            s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
+        seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
+        if has_window:
+            seen = seen & (key_position[None, :] > position[:, None] - window)
+        s = tl.where(seen, s, float("-inf"))
+        now = tl.maximum(highest, tl.max(s, axis=1))
+        shift = tl.where(now == float("-inf"), 0.0, now)
+        p = tl.exp2(s - shift[:, None])
+        rescale = tl.exp2(highest - shift)
+        total = total * rescale + tl.sum(p, axis=1)
+        acc = acc * rescale[:, None]
+        if DOT:
+            acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
+        else:
+            acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
+        highest = now
+
+    result = acc / tl.where(total == 0.0, 1.0, total)[:, None]
+    out_row = q_row * num_heads + head
+    if num_splits == 1:
+        tl.store(out + out_row[:, None] * head_dim + d[None, :], result.to(out.dtype.element_ty), mask=q_inside)
+    else:
+        slot = out_row * num_splits + split
+        tl.store(partial + slot[:, None] * head_dim + d[None, :], result, mask=q_inside)
+        tl.store(lse + slot, highest + tl.log2(total), mask=row_inside)
+
+
+@triton.jit
+def attention_merge_kernel(
+    partial, lse, out, rows,
+    num_heads: tl.constexpr, head_dim: tl.constexpr, num_splits: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    slot = tl.program_id(0).to(tl.int64)
+    s = tl.arange(0, BLOCK_S)
+    d = tl.arange(0, BLOCK_D)
+    weight = tl.load(lse + slot * num_splits + s, mask=s < num_splits, other=float("-inf"))
+    highest = tl.max(weight, axis=0)
+    used = weight > float("-inf")
+    weight = tl.where(used, tl.exp2(weight - tl.where(highest == float("-inf"), 0.0, highest)), 0.0)
+    inside = used[:, None] & (d < head_dim)[None, :]
+    values = tl.load(partial + (slot * num_splits + s)[:, None] * head_dim + d[None, :], mask=inside, other=0.0)
+    total = tl.sum(weight, axis=0)
+    result = tl.sum(values * weight[:, None], axis=0) / tl.where(total == 0.0, 1.0, total)
+    tl.store(out + slot * head_dim + d, result.to(out.dtype.element_ty), mask=d < head_dim)
+
+
+# --- reference --------------------------------------------------------------------------------------
+
+
+def _attend(key, args, visit) -> None:
+    """Calls visit(query row, head, tile, weights' exponents, values) for every row the tiles list."""
+    group = key["num_heads"] // key["num_kv_heads"]
+    size, dim = key["page_size"], key["head_dim"]
+    for tile in range(args["tiles"]):
+        seq, first = int(args["tile_seq"][tile]), int(args["tile_first"][tile])
+        queries, context = int(args["seq_queries"][seq]), int(args["seq_context"][seq])
+        tokens = min(queries - first, key["tile_tokens"])
+        table = args["page_table"][seq]
+        for head in range(key["num_heads"]):
+            gather = lambda cache: np.concatenate(
+                [cache[table[p], head // group] for p in range(-(-context // size))]
+            ).astype(np.float64)[:context]
+            keys, values = gather(args["k_cache"]), gather(args["v_cache"])
+            for token in range(first, first + tokens):
+                row = int(args["seq_start"][seq]) + token
+                position = context - queries + token
+                low = max(0, position - args["window"] + 1) if key["has_window"] else 0
+                query = args["q"].reshape(-1)[row * key["q_stride"] + head * dim :][:dim].astype(np.float64)
+                s = keys[low : position + 1] @ query * args["scale"]
+                if key["has_softcap"]:
+                    s = args["softcap"] * np.tanh(s / args["softcap"])
+                if key["has_alibi"]:
+                    s = s + args["slopes"][head] * (np.arange(low, position + 1) - position)
+                tile_low = max(0, context - queries + first - args["window"] + 1) if key["has_window"] else 0
+                visit(row, head, low, s, values[low : position + 1], tile_low, context - queries + first + tokens)
+
+
+def attention_reference(key, args):
+    splits, size = key["num_splits"], key["page_size"]
+    result = {name: None if args[name] is None else args[name].copy() for name in ("out", "partial", "lse")}
+
+    def visit(row, head, low, s, values, tile_begin, tile_end):
+        def mean(chosen):
+            weight = np.exp(s[chosen] - s[chosen].max())
+            return weight @ values[chosen] / weight.sum(), (s[chosen].max() + np.log(weight.sum())) / math.log(2)
+
+        if splits == 1:
+            result["out"].reshape(-1, key["num_heads"], key["head_dim"])[row, head] = mean(slice(None))[0]
+            return
+        first_page = tile_begin // size
+        share = -(-(-(-tile_end // size) - first_page) // splits)
+        page = (low + np.arange(len(s))) // size - first_page
+        for split in range(splits):
+            chosen = page // share == split
+            some = chosen.any()
+            result["partial"][row, head, split] = mean(chosen)[0] if some else 0.0
+            result["lse"][row, head, split] = mean(chosen)[1] if some else -np.inf
+
+    _attend(key, args, visit)
+    written = ("out",) if splits == 1 else ("partial", "lse")
+    return {name: result[name] for name in written}
+
+
+def attention_merge_reference(key, args):
+    rows = args["rows"]
+    lse = args["lse"][:rows].astype(np.float64)
+    highest = lse.max(axis=-1, keepdims=True)
+    weight = np.where(np.isneginf(lse), 0.0, np.exp2(lse - np.where(np.isneginf(highest), 0.0, highest)))
+    values = np.where(weight[..., None] > 0, args["partial"][:rows].astype(np.float64), 0.0)
+    total = weight.sum(axis=-1, keepdims=True)
+    out = args["out"].copy()
+    out[:rows] = (values * weight[..., None]).sum(axis=-2) / np.where(total == 0, 1.0, total)
+    return {"out": out}
+
+
+# --- cases ------------------------------------------------------------------------------------------
+
+
+def _case(
+    rng, name, sequences, heads=(3, 1), dim=64, page=16, tile_tokens=1, splits=1, q_dtype="f32", cache="f32",
+    out_dtype="f32", window=0, softcap=0.0, alibi=False, extra_stride=0,
+):  # fmt: skip
+    """`sequences`: (queries, context) of each."""
+    num_heads, num_kv_heads = heads
+    stride = num_heads * dim + extra_stride
+    needed = [-(-context // page) for _, context in sequences]
+    max_pages, total = max(needed) + 1, sum(needed) + 2
+    order = rng.permutation(total)
+    table = np.full((len(sequences), max_pages), total - 1, np.int32)
+    caches = [rng.standard_normal((total, num_kv_heads, page, dim)).astype(np.float32) for _ in range(2)]
+    used = 0
+    for s, ((_, context), count) in enumerate(zip(sequences, needed)):
+        table[s, :count] = order[used : used + count]
+        if context % page:
+            for values in caches:  # never written
+                values[table[s, count - 1], :, context % page :] = np.nan
+        used += count
+    starts = np.cumsum([0] + [queries for queries, _ in sequences])
+    tiles = [(s, f) for s, (queries, _) in enumerate(sequences) for f in range(0, queries, tile_tokens)]
+    rows = int(starts[-1])
+    shape = (rows + 1, num_heads, splits)
+    split = splits > 1
+    key = {
+        "q_dtype": q_dtype, "cache_dtype": cache, "out_dtype": out_dtype, "num_heads": num_heads,
+        "num_kv_heads": num_kv_heads, "head_dim": dim, "page_size": page, "q_stride": stride,
+        "tile_tokens": tile_tokens, "num_splits": splits, "has_window": int(window > 0),
+        "has_softcap": int(softcap > 0), "has_alibi": int(alibi),
+    }  # fmt: skip
+    args = {
+        "q": 2 * rng.standard_normal((rows + 1, stride), dtype=np.float32),
+        "k_cache": round_to(caches[0], cache),
+        "v_cache": round_to(caches[1], cache),
+        "tile_seq": np.array([s for s, _ in tiles], np.int32),
+        "tile_first": np.array([f for _, f in tiles], np.int32),
+        "seq_start": starts[:-1].astype(np.int32),
+        "seq_queries": np.array([queries for queries, _ in sequences], np.int32),
+        "seq_context": np.array([context for _, context in sequences], np.int32),
+        "page_table": table,
+        "slopes": (0.5 ** np.arange(1, num_heads + 1)).astype(np.float32) if alibi else None,
+        "out": None if split else np.full((rows + 1, num_heads * dim), -7, np.float32),
+        "partial": np.full((*shape, dim), -7, np.float32) if split else None,
+        "lse": np.full(shape, -7, np.float32) if split else None,
+        "tiles": len(tiles), "max_pages": max_pages, "scale": dim**-0.5, "window": window, "softcap": softcap,
+    }  # fmt: skip
+    exact = q_dtype != cache or q_dtype == "f32"
+    tight, loose = Tolerance(2e-5, 2e-5), Tolerance(3e-2, 1e-2)
+    inner = tight if exact else loose
+    outer = Tolerance(max(inner.atol, 2e-3), 8e-3) if out_dtype != "f32" else inner
+    return Case(name=name, key=key, args=args, tolerance={"out": outer, "partial": inner, "lse": inner})
+
+
+def attention_cases():
+    rng = np.random.default_rng(61)
+    bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
+    for label, dtypes in (("f32", {}), ("bf16", bf16)):
+        yield _case(rng, f"first_token_{label}", [(1, 1)], **dtypes)
+        yield _case(rng, f"decode_{label}", [(1, 100)], heads=(9, 3), extra_stride=384, **dtypes)
+        yield _case(rng, f"decode_split_{label}", [(1, 515)], heads=(9, 3), page=32, splits=4, **dtypes)
+        yield _case(rng, f"empty_splits_{label}", [(1, 17), (1, 16), (1, 1)], splits=8, **dtypes)
+        yield _case(rng, f"prefill_{label}", [(70, 70)], heads=(9, 3), tile_tokens=21, extra_stride=384, **dtypes)
+        yield _case(rng, f"chunk_{label}", [(40, 133)], heads=(3, 3), tile_tokens=16, page=64, **dtypes)
+        yield _case(
+            rng, f"ragged_{label}", [(5, 5), (1, 48), (33, 64), (1, 1), (17, 30)], tile_tokens=5, page=16, **dtypes
+        )
+        yield _case(rng, f"split_chunk_{label}", [(9, 90), (2, 200)], tile_tokens=4, splits=3, **dtypes)
+    for heads in ((1, 1), (3, 1), (8, 2), (7, 1), (16, 2)):
+        group = heads[0] // heads[1]
+        yield _case(rng, f"group{group}_decode", [(1, 33), (1, 64)], heads=heads)
+        yield _case(rng, f"group{group}_prefill", [(19, 40)], heads=heads, tile_tokens=8)
+    for dim in (16, 40, 80, 96, 128):
+        yield _case(rng, f"dim{dim}_decode", [(1, 50)], dim=dim)
+        yield _case(rng, f"dim{dim}_prefill", [(20, 50)], dim=dim, tile_tokens=5, **bf16)
+    for window in (1, 7, 16, 33, 1000):
+        yield _case(rng, f"window{window}_decode", [(1, 80), (1, 81), (1, 3)], window=window)
+        yield _case(rng, f"window{window}_prefill", [(60, 75)], window=window, tile_tokens=10, splits=2)
+    yield _case(rng, "softcap", [(20, 50), (1, 9)], softcap=5.0, tile_tokens=5)
+    yield _case(rng, "alibi", [(20, 50), (1, 9)], heads=(8, 2), alibi=True, tile_tokens=5)
+    yield _case(rng, "everything", [(20, 50)], heads=(6, 2), alibi=True, softcap=9.0, window=11, tile_tokens=3, splits=2)
+    yield _case(rng, "f16_cache", [(9, 50)], cache="f16", tile_tokens=5)
+    yield _case(rng, "bf16_query_f32_cache", [(9, 50)], q_dtype="bf16", tile_tokens=5)
+    yield _case(rng, "f32_query_bf16_cache", [(1, 50), (1, 7)], cache="bf16")
+    for page in (16, 32, 64):
+        for context in (page - 1, page, page + 1):
+            yield _case(rng, f"page{page}_context{context}", [(1, context)], page=page)
+
+
+def attention_merge_cases():
+    rng = np.random.default_rng(62)
+    for label, rows, heads, dim, splits, out_dtype in (
+        ("decode", 1, 9, 64, 4, "bf16"), ("odd", 3, 5, 80, 3, "f32"), ("many", 20, 2, 128, 16, "f32"),
+        ("one_split", 2, 2, 16, 1, "f32"),
+    ):  # fmt: skip
+        lse = 4 * rng.standard_normal((rows, heads, splits)).astype(np.float32)
+        partial = rng.standard_normal((rows, heads, splits, dim)).astype(np.float32)
+        if splits > 1:
+            lse[:, 0, 1:] = -np.inf
+            partial[:, 0, 1:] = np.nan
+            lse[0, 1] = -np.inf
+        yield Case(
+            name=label,
+            key={"out_dtype": out_dtype, "num_heads": heads, "head_dim": dim, "num_splits": splits},
+            args={"partial": partial, "lse": lse, "out": np.full((rows + 1, heads, dim), -7, np.float32), "rows": rows},
+        )
+
+
+ATTENTION = Kernel(
+    name="attention",
+    doc="out[row, h, :] = sum_j softmax_j(q[row, h, :] . k[j, h / group, :] * scale) v[j, h / group, :] over the "
+    "positions j <= the row's (and within the window); with num_splits > 1: per split, with log2-sum-exp2",
+    fn=attention_kernel,
+    key=[
+        DType("q_dtype"), DType("cache_dtype"), DType("out_dtype"), Int("num_heads", min=1),
+        Int("num_kv_heads", min=1), Int("head_dim", min=1), Int("page_size", min=1, doc="a power of two"),
+        Int("q_stride", min=1, doc="elements between rows of q"),
+        Int("tile_tokens", min=1, doc="query tokens of a tile"), Int("num_splits", min=1),
+        Flag("has_window"), Flag("has_softcap"), Flag("has_alibi"),
+    ],
+    args=[
+        Ptr("q", "q_dtype", "read", shape="rows, q_stride; head h at column h * head_dim"),
+        Ptr("k_cache", "cache_dtype", "read", shape="pages, num_kv_heads, page_size, head_dim"),
+        Ptr("v_cache", "cache_dtype", "read", shape="pages, num_kv_heads, page_size, head_dim"),
+        Ptr("tile_seq", "i32", "read", shape="tiles", doc="index of the sequence"),
+        Ptr("tile_first", "i32", "read", shape="tiles", doc="first query token, counted in its sequence"),
+        Ptr("seq_start", "i32", "read", shape="sequences", doc="row of q of the first query token"),
+        Ptr("seq_queries", "i32", "read", shape="sequences"),
+        Ptr("seq_context", "i32", "read", shape="sequences", doc="positions in the cache, queries included"),
+        Ptr("page_table", "i32", "read", shape="sequences, max_pages"),
+        Ptr("slopes", "f32", "read", shape="num_heads", optional="has_alibi"),
+        Ptr("out", "out_dtype", "write", shape="rows, num_heads, head_dim", optional="num_splits > 1"),
+        Ptr("partial", "f32", "write", shape="rows, num_heads, num_splits, head_dim", optional="num_splits == 1"),
+        Ptr("lse", "f32", "write", shape="rows, num_heads, num_splits", optional="num_splits == 1"),
+        I32("tiles"),
+        I32("max_pages"),
+        F32("scale"),
+        I32("window", doc="positions a row sees, its own included"),
+        F32("softcap"),
+    ],
+    grid="tiles * num_kv_heads * num_splits",
+    reference=attention_reference,
+    cases=attention_cases,
+    uneven=True,
+    default_tiles=[
+        {
+            "DOT": 1, "BLOCK_M": "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))",
+            "BLOCK_D": "next_pow2(head_dim)", "num_warps": 4,
+        }
+    ],
+)  # fmt: skip
+
+ATTENTION_MERGE = Kernel(
+    name="attention_merge",
+    doc="out[row, h, :] = sum_s w_s partial[row, h, s, :] / sum_s w_s with w_s = 2^lse[row, h, s]; "
+    "splits with lse = -inf are not read",
+    fn=attention_merge_kernel,
+    key=[DType("out_dtype"), Int("num_heads", min=1), Int("head_dim", min=1), Int("num_splits", min=1)],
+    args=[
+        Ptr("partial", "f32", "read", shape="rows, num_heads, num_splits, head_dim"),
+        Ptr("lse", "f32", "read", shape="rows, num_heads, num_splits"),
+        Ptr("out", "out_dtype", "write", shape="rows, num_heads, head_dim"),
+        I32("rows"),
+    ],
+    grid="rows * num_heads",
+    reference=attention_merge_reference,
+    cases=attention_merge_cases,
+    default_tiles=[{"BLOCK_S": "next_pow2(num_splits)", "BLOCK_D": "next_pow2(head_dim)", "num_warps": 1}],
+)
+
+KERNELS = [ATTENTION, ATTENTION_MERGE]

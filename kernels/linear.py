@@ -1,0 +1,349 @@
+"""Linear layers: y = x W^T over every weight format, with what follows it fused.
+
+One kernel reads the panels of quant.py. Two regimes, chosen by tile constants:
+  - DOT = 0, few rows: weights are taken from their words straight into registers and multiplied in f32;
+    each group is summed before its scale is applied. Weights are read once for all BLOCK_M rows.
+  - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
+    BLOCK_M rows by a matrix product that accumulates in f32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels import quant_reference
+from kernels.dtypes import round_to
+from kernels.quant import CODE_DTYPES, word_element
+from kernels.quant_reference import FORMATS, dense_key
+from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+
+GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
+
+
+@triton.jit
+def _rows_times_panels(
+    x, codes, scales, mins, row, row_inside, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """[BLOCK_M, BLOCK_N] f32 without a matrix product; `panel` and `lane` are [BLOCK_N]."""
+    PER_WORD: tl.constexpr = 32 // bits
+    STEP: tl.constexpr = group if group > 0 else 32
+    WORDS: tl.constexpr = STEP // PER_WORD
+    STEPS: tl.constexpr = (k + STEP - 1) // STEP
+    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
+    word = tl.arange(0, WORDS)
+    i = tl.arange(0, PER_WORD)
+    word_at = codes + (panel * (K_WORDS * 32) + lane)[None, None, :] + (word * 32)[:, None, None]
+    scale_at = scales + panel * (STEPS * 32) + lane
+    min_at = mins + panel * (STEPS * 32) + lane
+    column = word[:, None] * PER_WORD + i[None, :]
+    x_at = x + row.to(tl.int64)[:, None, None] * k + column[None, :, :]
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for step in range(0, STEPS):
+        value = word_element(tl.load(word_at + step * (WORDS * 32)), i[None, :, None], bits, code_dtype)
+        inside = row_inside[:, None, None]
+        if k % STEP != 0:
+            inside = inside & (column + step * STEP < k)[None, :, :]
+        xs = tl.load(x_at + step * STEP, mask=inside, other=0.0).to(tl.float32)
+        part = tl.sum(tl.sum(value[None, :, :, :] * xs[:, :, :, None], axis=2), axis=1)
+        if group > 0:
+            scale = tl.load(scale_at + step * 32).to(tl.float32)[None, :]
+            if zero != 0 or has_min:
+                x_sum = tl.sum(tl.sum(xs, axis=2), axis=1)[:, None]
+            if zero != 0:
+                part -= zero * x_sum
+            part *= scale
+            if has_min:
+                part += tl.load(min_at + step * 32).to(tl.float32)[None, :] * x_sum
+        acc += part
+    return acc
+
+
+@triton.jit
+def _row_times_panels(
+    x, codes, scales, mins, row, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """[1, BLOCK_N] f32: the same for one row, whose index is a scalar."""
+    PER_WORD: tl.constexpr = 32 // bits
+    STEP: tl.constexpr = group if group > 0 else 32
+    WORDS: tl.constexpr = STEP // PER_WORD
+    STEPS: tl.constexpr = (k + STEP - 1) // STEP
+    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
+    word = tl.arange(0, WORDS)
+    i = tl.arange(0, PER_WORD)
+    word_at = codes + (panel * (K_WORDS * 32) + lane)[None, None, :] + (word * 32)[:, None, None]
+    scale_at = scales + panel * (STEPS * 32) + lane
+    min_at = mins + panel * (STEPS * 32) + lane
+    column = word[:, None] * PER_WORD + i[None, :]
+    x_at = x + row.to(tl.int64) * k
+    acc = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    for step in range(0, STEPS):
+        value = word_element(tl.load(word_at + step * (WORDS * 32)), i[None, :, None], bits, code_dtype)
+        if k % STEP != 0:
+            xs = tl.load(x_at + step * STEP + column, mask=column + step * STEP < k, other=0.0).to(tl.float32)
+        else:
+            xs = tl.load(x_at + step * STEP + column).to(tl.float32)
+        part = tl.sum(tl.sum(value * xs[:, :, None], axis=1), axis=0)
+        if group > 0:
+            scale = tl.load(scale_at + step * 32).to(tl.float32)
+            if zero != 0 or has_min:
+                x_sum = tl.sum(tl.sum(xs, axis=1), axis=0)
+            if zero != 0:
+                part -= zero * x_sum
+            part *= scale
+            if has_min:
+                part += tl.load(min_at + step * 32).to(tl.float32) * x_sum
+        acc += part
+    return acc[None, :]
+
+
+@triton.jit
+def weight_tile(
+    codes, scales, mins, k0, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """Columns k0 .. k0 + BLOCK_K of the rows `panel`, `lane` as f32 [BLOCK_K, rows]; k0 % BLOCK_K == 0."""
+    PER_WORD: tl.constexpr = 32 // bits
+    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
+    kk = tl.arange(0, BLOCK_K)
+    at = codes + (panel * (K_WORDS * 32) + lane)[None, :] + (k0 // PER_WORD * 32 + kk // PER_WORD * 32)[:, None]
+    value = word_element(tl.load(at), (kk % PER_WORD)[:, None], bits, code_dtype)
+    if group > 0:
+        offset = (panel * (k // group * 32) + lane)[None, :] + (k0 // group * 32 + kk // group * 32)[:, None]
+        if zero != 0:
+            value -= zero
+        value *= tl.load(scales + offset).to(tl.float32)
+        if has_min:
+            value += tl.load(mins + offset).to(tl.float32)
+    return value
+
+
+@triton.jit
+def _activate(v, gate: tl.constexpr):
+    if gate == 1:
+        return v / (1.0 + tl.exp(0.0 - v))
+    elif gate == 2:
+        inner = 0.7978845608028654 * (v + 0.044715 * v * v * v)
+        return v / (1.0 + tl.exp(-2.0 * inner))  # 0.5 v (1 + tanh(inner))
+    else:
+        return 0.5 * v * (1.0 + tl.erf(v * 0.7071067811865476))
+
+
+@triton.jit
+def linear_kernel(
+    x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows,
+    bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    n: tl.constexpr, k: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
+    gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    pid = tl.program_id(0)
+    blocks_m = tl.cdiv(rows, BLOCK_M)
+    block_n = pid // blocks_m  # neighbours share weights
+    row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row_inside = row < rows
+    local = tl.arange(0, BLOCK_N)
+    panel = (block_n * (BLOCK_N // 32)).to(tl.int64) + local // 32
+    lane = local % 32
+    if n % BLOCK_N != 0:
+        # the last program's panels past the end: read the last one again, store nothing
+        panel = tl.minimum(panel, (n + 31) // 32 - 1)
+    if DOT:
+        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        kk = tl.arange(0, BLOCK_K)
+        x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+        for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
+            inside = row_inside[:, None]
+            if k % BLOCK_K != 0:
+                inside = inside & (k0 + kk < k)[None, :]
+            xs = tl.load(x_at + k0, mask=inside, other=0.0)
+            w = weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
+            acc = tl.dot(xs, w.to(xs.dtype), acc, input_precision="ieee")
+            if gate != 0:
+                w = weight_tile(
+                    codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
+                )
+                up = tl.dot(xs, w.to(xs.dtype), up, input_precision="ieee")
+    elif BLOCK_M == 1:
+        first = pid % blocks_m
+        acc = _row_times_panels(
+            x, codes, scales, mins, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+        )
+        if gate != 0:
+            up = _row_times_panels(
+                x, codes2, scales2, mins2, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+            )
+    else:
+        acc = _rows_times_panels(
+            x, codes, scales, mins, row, row_inside, panel, lane,
+            k, bits, code_dtype, zero, group, has_min, BLOCK_M, BLOCK_N,
+        )  # fmt: skip
+        if gate != 0:
+            up = _rows_times_panels(
+                x, codes2, scales2, mins2, row, row_inside, panel, lane,
+                k, bits, code_dtype, zero, group, has_min, BLOCK_M, BLOCK_N,
+            )  # fmt: skip
+    if gate != 0:
+        acc = _activate(acc, gate) * up
+    column = block_n * BLOCK_N + local
+    if has_bias:
+        acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
+    out_at = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
+    inside = row_inside[:, None] & (column < n)[None, :]
+    if residual:
+        acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
+
+
+# --- reference --------------------------------------------------------------------------------------
+
+
+def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
+    """f64 [n, k] of the planes. The cases make planes with quant_reference.pack_*; their agreement with the
+    file formats is what the repack cases check."""
+    bits, per_word = key["bits"], 32 // key["bits"]
+    words = codes.reshape(-1, codes.shape[-2], 32).transpose(0, 2, 1).reshape(-1, codes.shape[-2]).view(np.uint32)
+    i = np.arange(per_word)
+    shift = (4 * (i // 2) + 16 * (i % 2) if bits == 4 else bits * i).astype(np.uint64)
+    code = ((words[:, :, None].astype(np.uint64) >> shift) & ((1 << bits) - 1)).reshape(words.shape[0], -1)
+    match key["code_dtype"]:
+        case "u8":
+            value = code.astype(np.float64)
+        case "i8":
+            value = code.astype(np.uint8).view(np.int8).astype(np.float64)
+        case "f32":
+            value = code.astype(np.uint32).view(np.float32).astype(np.float64)
+        case "f16":
+            value = code.astype(np.uint16).view(np.float16).astype(np.float64)
+        case "bf16":
+            value = (code.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    if key["group"]:
+        widen = lambda p: np.repeat(p.astype(np.float64).transpose(0, 2, 1).reshape(value.shape[0], -1), key["group"], 1)
+        value = (value - key["zero"]) * widen(scales)
+        if key["has_min"]:
+            value = value + widen(mins)
+    return value[: key["n"], : key["k"]]
+
+
+def linear_reference(key, args):
+    rows, n = args["rows"], key["n"]
+    x = args["x"][:rows].astype(np.float64)
+    y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
+    if key["gate"]:
+        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
+        y = _activation(y, key["gate"]) * up
+    if key["has_bias"]:
+        y = y + args["bias"][:n]
+    out = args["out"].copy()
+    out[:rows, :n] = y + (out[:rows, :n] if key["residual"] else 0)
+    return {"out": out}
+
+
+def _activation(v, gate):
+    if gate == GATE_SILU:
+        return v / (1 + np.exp(-v))
+    if gate == GATE_GELU_TANH:
+        return 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+    return 0.5 * v * (1 + np.vectorize(math.erf)(v / math.sqrt(2)))
+
+
+# --- cases ------------------------------------------------------------------------------------------
+
+
+def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
+    if name in FORMATS:
+        return quant_reference.pack_blocks(name, quant_reference.random_raw(rng, name, n, k))
+    values = round_to((rng.standard_normal((n, k)) / math.sqrt(k)).astype(np.float32), name)
+    bits = values.view(np.uint32)
+    if name == "bf16":
+        bits = (bits >> 16).astype(np.uint16)
+    elif name == "f16":
+        bits = values.astype(np.float16).view(np.uint16)
+    return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None}
+
+
+def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None):
+    key = {"x_dtype": x_dtype, "out_dtype": out_dtype}
+    key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
+    key |= {"n": n, "k": k, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
+    first = _planes(rng, weight, n, k)
+    second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
+    args = {"x": rng.standard_normal((rows, k), dtype=np.float32)}
+    args |= first | {f"{plane}2": value for plane, value in second.items()}
+    args["bias"] = rng.standard_normal(n, dtype=np.float32) if bias else None
+    args["out"] = rng.standard_normal((rows + 1, stride or n), dtype=np.float32)
+    args["rows"] = rows
+    # Sums of k products of unit size and weights of size `scale`; bf16 products round the weight to 8 bits.
+    weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins")))
+    size = float(np.sqrt((weights**2).sum(axis=1)).max()) * (3.0 if gate else 1.0)
+    relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3}[x_dtype]
+    out_relative = {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype]
+    return Case(name=name, key=key, args=args, tolerance={"out": Tolerance(3 * relative * max(size, 0.1), out_relative)})
+
+
+def linear_cases():
+    rng = np.random.default_rng(51)
+    for weight in (*FORMATS, "f32", "f16", "bf16"):
+        k = 512 if weight.endswith("_K") else 96
+        for rows in (1, 3, 19):
+            yield _case(rng, f"{weight.lower()}_rows{rows}", weight, rows, 64, k)
+        yield _case(rng, f"{weight.lower()}_bf16_one", weight, 1, 96, k, "bf16", "bf16")
+        yield _case(rng, f"{weight.lower()}_bf16_many", weight, 70, 96, k, "bf16", "f32")
+    for rows in (1, 2, 4, 5, 17, 64, 130):
+        yield _case(rng, f"odd_n_rows{rows}", "Q4_1", rows, 77, 160)
+        yield _case(rng, f"odd_k_rows{rows}", "bf16", rows, 45, 70, "bf16")
+        yield _case(rng, f"residual_rows{rows}", "Q4_1", rows, 64, 576, "bf16", "f32", residual=1)
+        yield _case(rng, f"bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "bf16", "bf16", bias=1, stride=96)
+        for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
+            yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)
+    yield _case(rng, "tiny", "f32", 1, 1, 1)
+    yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
+    yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")
+    yield _case(rng, "wide", "Q4_1", 1, 1536, 576, "bf16", "bf16", gate=1)
+
+
+LINEAR = Kernel(
+    name="linear",
+    doc="out[r, :n] = act(x[r, :] W^T) * (x[r, :] W2^T) + bias (+ out[r, :n]), W [n, k] in the panels of quant.py; "
+    "gate 0 leaves out act and W2",
+    fn=linear_kernel,
+    key=[
+        DType("x_dtype"), DType("out_dtype"),
+        Int("bits", doc="of a code: 4, 8, or 16 and 32 for unquantised weights"),
+        DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),
+        Int("zero", doc="subtracted from codes"),
+        Int("group", doc="columns that share a scale; 0: no scales"),
+        DType("scale_dtype", allowed=("f16", "f32")),
+        Flag("has_min"), Int("n", min=1), Int("k", min=1),
+        Int("out_stride", min=1, doc="elements between rows of out"),
+        Flag("has_bias"), Flag("residual", doc="adds to what out holds"),
+        Int("gate", max=3, doc="0 none, 1 SiLU, 2 GELU (tanh), 3 GELU (erf)"),
+    ],
+    args=[
+        Ptr("x", "x_dtype", "read", shape="rows, k"),
+        Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32"),
+        Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
+        Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
+        Ptr("codes2", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", optional="gate"),
+        Ptr("scales2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
+        Ptr("mins2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
+        Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
+        Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
+        I32("rows"),
+    ],
+    grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
+    select="rows",
+    reference=linear_reference,
+    cases=linear_cases,
+    default_tiles=[{"DOT": 1, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4}],
+)  # fmt: skip
+
+KERNELS = [LINEAR]
