@@ -201,19 +201,13 @@ Status check_version(const json& root) {
   return {};
 }
 
-// Blobs may be shared by choices that compiled to the same code, but not overlap otherwise.
 Status check_overlaps(std::vector<BlobClaim> blobs, uint64_t manifest_end) {
-  std::sort(blobs.begin(), blobs.end(), [](const BlobClaim& a, const BlobClaim& b) {
-    return std::pair(a.offset, a.size) < std::pair(b.offset, b.size);
-  });
+  std::ranges::sort(blobs, {}, &BlobClaim::offset);
   for (size_t at = 0; at < blobs.size(); ++at) {
     const BlobClaim& blob = blobs[at];
     if (blob.offset < manifest_end) return error("{}: blob overlaps the manifest", blob.what);
-    if (at == 0) continue;
-    const BlobClaim& before = blobs[at - 1];
-    const bool same = before.offset == blob.offset && before.size == blob.size;
-    if (!same && before.offset + before.size > blob.offset) {
-      return error("{}: blob overlaps that of {}", blob.what, before.what);
+    if (at > 0 && blobs[at - 1].offset + blobs[at - 1].size > blob.offset) {
+      return error("{}: blob overlaps that of {}", blob.what, blobs[at - 1].what);
     }
   }
   return {};

@@ -22,8 +22,17 @@ std::string replaced(std::string text, char from, char to) {
   return text;
 }
 
-// Last line that is not empty: a Python program's error message.
-std::string last_line(std::string_view output) {
+// What a failed build says: the first line of its error message, else the last line of its output.
+std::string failure_text(std::string_view output) {
+  constexpr std::string_view kMark = "kernels.pack: error: ";
+  if (const size_t mark = output.rfind(kMark); mark != std::string_view::npos) {
+    const std::string_view message = output.substr(mark + kMark.size());
+    const std::string_view first = message.substr(0, message.find('\n'));
+    const auto lines = std::count(message.begin(), message.end(), '\n');
+    return lines > 1 ? fmt::format("{} (and {} more lines; NEREID_LOG=debug shows them)", first,
+                                   lines - 1)
+                     : std::string(first);
+  }
   while (!output.empty() && (output.back() == '\n' || output.back() == ' '))
     output.remove_suffix(1);
   const size_t start = output.rfind('\n');
@@ -104,17 +113,24 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   const std::string out = fs::absolute(path).string();
   const ScopedFile request_file{fmt::format("{}.request.{}.json", out, ::getpid())};
   NEREID_RETURN_IF_ERROR(write_file_atomically(request_file.path, request.request_json));
-  const ProcessOptions run{
-      .argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack",
-               "--request", request_file.path, "--target", request.target, "--out", out, "--jobs",
-               std::to_string(options.jobs), "--cc", fs::absolute(tools.compiler).string(),
-               "--progress-fd", "3", "--quiet"},
-      .working_dir = kernels.parent_path().string(),
-      .on_progress_line = [&](std::string_view line) { report_progress(line, options); }};
+  ProcessOptions run;
+  run.argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack"};
+  const auto flag = [&](const char* name, std::string value) {
+    run.argv.emplace_back(name);
+    run.argv.push_back(std::move(value));
+  };
+  flag("--request", request_file.path);
+  flag("--target", request.target);
+  flag("--out", out);
+  flag("--cc", fs::absolute(tools.compiler).string());
+  flag("--progress-fd", "3");
+  if (options.jobs > 0) flag("--jobs", std::to_string(options.jobs));
+  run.working_dir = kernels.parent_path().string();
+  run.on_progress_line = [&](std::string_view line) { report_progress(line, options); };
   NEREID_TRY(const ProcessResult result, run_process(run));
   if (result.exit_code != 0) {
     log_debug("kernels.pack said:\n{}", result.output);
-    return error("building kernels for {} failed: {}", request.target, last_line(result.output));
+    return error("building kernels for {} failed: {}", request.target, failure_text(result.output));
   }
   return {};
 }

@@ -21,7 +21,7 @@ struct PackRequest {
 
 struct PackBuildOptions {
   std::vector<std::string> targets;  // what the device runs; empty: `target` of the request
-  int jobs = 2;
+  int jobs = 0;                      // compiler processes; 0: one per core
   bool allow_build = true;
   // Called while a pack is built: variants done, variants in all, the last one.
   std::function<void(int done, int total, const std::string& what)> on_progress;

@@ -1,0 +1,186 @@
+// Device contract over worker pool, memory and shared objects.
+#include "src/device/cpu/cpu_device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "src/base/check.h"
+#include "src/device/cpu/memory.h"
+#include "src/device/cpu/shared_object.h"
+#include "src/device/cpu/topology.h"
+#include "src/device/cpu/worker_pool.h"
+#include "src/device/kernel_decl.h"
+
+namespace nereid {
+namespace {
+
+constexpr uint32_t kKernelAbi = 1;
+constexpr uint64_t kScratchAlign = 256;  // what CpuMemory gives
+constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
+constexpr uint32_t kChunksPerThread = 8;  // of a dynamically split launch
+
+struct CpuKernel : LoadedKernel {
+  std::unique_ptr<SharedObject> object;
+  CpuKernelFn run = nullptr;
+};
+
+void* host_pointer(DevicePtr pointer) {
+  return reinterpret_cast<void*>(pointer);
+}
+
+class CpuDevice : public Device {
+ public:
+  CpuDevice(DeviceInfo info, std::unique_ptr<WorkerPool> pool)
+      : info_(std::move(info)), pool_(std::move(pool)) {
+    scratch_.resize(static_cast<size_t>(pool_->num_threads()), nullptr);
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+
+  Result<DevicePtr> alloc(uint64_t bytes) override {
+    NEREID_TRY(void* pointer, memory_.alloc(bytes));
+    return reinterpret_cast<DevicePtr>(pointer);
+  }
+
+  void free(DevicePtr pointer) override {
+    if (pointer != 0) memory_.free(host_pointer(pointer));
+  }
+
+  Status upload(DevicePtr destination, std::span<const std::byte> source) override {
+    if (!source.empty()) std::memcpy(host_pointer(destination), source.data(), source.size());
+    return {};
+  }
+
+  Status download(std::span<std::byte> destination, DevicePtr source) override {
+    if (!destination.empty()) {
+      std::memcpy(destination.data(), host_pointer(source), destination.size());
+    }
+    return {};
+  }
+
+  Result<const LoadedKernel*> load(const KernelImage& image) override;
+  Status launch(const LaunchParams& params) override;
+  Status synchronize() override { return {}; }
+
+ private:
+  Status grow_scratch(uint64_t bytes);
+
+  DeviceInfo info_;
+  CpuMemory memory_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::vector<void*> scratch_;  // one arena for each thread of the pool
+  uint64_t scratch_bytes_ = 0;  // of each
+  std::vector<std::unique_ptr<CpuKernel>> kernels_;
+};
+
+Status check_info(const CpuKernelInfo& info, const KernelImage& image) {
+  if (info.abi_version != kKernelAbi) {
+    return error("{}: kernel ABI {}, expected {}", image.entry, info.abi_version, kKernelAbi);
+  }
+  if (info.num_args != image.num_args) {
+    return error("{}: compiled with {} arguments, expected {}", image.entry, info.num_args,
+                 image.num_args);
+  }
+  if (info.scratch_align > kScratchAlign) {
+    return error("{}: scratch aligned to {}, at most {} is supported", image.entry,
+                 info.scratch_align, kScratchAlign);
+  }
+  return {};
+}
+
+Result<const LoadedKernel*> CpuDevice::load(const KernelImage& image) {
+  auto kernel = std::make_unique<CpuKernel>();
+  NEREID_TRY(kernel->object, SharedObject::load(image.blob, image.entry));
+  NEREID_TRY(kernel->run, kernel->object->function(image.entry));
+  NEREID_TRY(const CpuKernelInfo info, kernel->object->info(image.entry));
+  NEREID_RETURN_IF_ERROR(check_info(info, image));
+  NEREID_RETURN_IF_ERROR(grow_scratch(std::max(image.scratch_bytes, info.scratch_bytes)));
+  kernel->num_args = image.num_args;
+  kernels_.push_back(std::move(kernel));
+  return kernels_.back().get();
+}
+
+Status CpuDevice::grow_scratch(uint64_t bytes) {
+  if (bytes <= scratch_bytes_) return {};
+  std::vector<void*> grown;
+  for (size_t thread = 0; thread < scratch_.size(); ++thread) {
+    auto arena = memory_.alloc(bytes);
+    if (!arena) {
+      for (void* pointer : grown) memory_.free(pointer);
+      return with_context(arena.error(), "scratch memory of kernels");
+    }
+    grown.push_back(*arena);
+  }
+  for (void* pointer : scratch_) {
+    if (pointer != nullptr) memory_.free(pointer);
+  }
+  scratch_ = std::move(grown);
+  scratch_bytes_ = bytes;
+  return {};
+}
+
+struct LaunchContext {
+  CpuKernelFn run;
+  const uint64_t* args;
+  uint32_t grid[3];
+  void* const* scratch;
+};
+
+void run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
+  const auto& launch = *static_cast<const LaunchContext*>(context);
+  launch.run(launch.args, begin, end, launch.grid, launch.scratch[worker]);
+}
+
+Status CpuDevice::launch(const LaunchParams& params) {
+  NEREID_CHECK(params.kernel != nullptr, "launch of '{}' without a kernel", params.label);
+  const auto& kernel = static_cast<const CpuKernel&>(*params.kernel);
+  NEREID_CHECK(params.args.size() == kernel.num_args, "{}: {} arguments, expected {}", params.label,
+               params.args.size(), kernel.num_args);
+  const Grid& grid = params.grid;
+  const uint64_t plane = uint64_t{grid.x} * grid.y;  // fits; the third factor may not
+  if (plane == 0 || grid.z == 0) return {};
+  if (plane > kMaxPrograms / grid.z) {
+    return error("{}: grid {} x {} x {} has more than {} programs", params.label, grid.x, grid.y,
+                 grid.z, kMaxPrograms);
+  }
+  LaunchContext context{kernel.run, params.args.data(), {grid.x, grid.y, grid.z}, scratch_.data()};
+  PoolWork work{
+      .run = run_share, .context = &context, .count = static_cast<uint32_t>(plane * grid.z)};
+  if (params.decl != nullptr && params.decl->uneven) {
+    const auto threads = static_cast<uint32_t>(pool_->num_threads());
+    work.chunk = std::max(1U, work.count / (threads * kChunksPerThread));
+  }
+  pool_->run(work);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> create_cpu_device(const DeviceOptions& options) {
+  if (options.num_threads < 0 || options.num_threads > 1024) {
+    return error("cpu: {} threads, expected 1 to 1024", options.num_threads);
+  }
+  const std::vector<int> cores = usable_cores();
+  PoolOptions pool_options;
+  pool_options.num_threads =
+      options.num_threads > 0 ? options.num_threads : static_cast<int>(cores.size());
+  // Pinned only when every core is used: two engines with few threads each must not share a core
+  // while others idle.
+  const bool whole_machine = pool_options.num_threads == static_cast<int>(cores.size());
+  if (options.pin_threads && whole_machine) pool_options.cpus = cores;
+  DeviceInfo info{.driver = "cpu", .name = cpu_name(), .targets = cpu_targets()};
+  if (info.targets.empty())
+    return error("cpu: this processor is not supported (AVX2 is the least)");
+  info.target = info.targets.front();
+  info.num_workers = pool_options.num_threads;
+  const MemoryStatus memory = memory_status();
+  info.memory_bytes = memory.total;
+  info.free_bytes = memory.available;
+  NEREID_TRY_CONTEXT(std::unique_ptr<WorkerPool> pool, WorkerPool::create(pool_options), "cpu");
+  return std::make_unique<CpuDevice>(std::move(info), std::move(pool));
+}
+
+}  // namespace nereid

@@ -1,0 +1,85 @@
+// memfd_create and dlopen.
+#include "src/device/cpu/shared_object.h"
+
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+namespace nereid {
+namespace {
+
+struct ScopedFd {
+  int fd = -1;
+  ~ScopedFd() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+Status write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return error("cannot copy it to memory: {}", std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+// A path to the descriptor that no earlier call returned. The loader takes two objects for the same
+// when their paths are equal, even if the descriptor's number has been used anew: so a counter is
+// written into the path in binary, "/" for 0 and "/." for 1, which name the same folder.
+std::string unique_path(int fd) {
+  static std::atomic<uint32_t> counter = 0;
+  std::string path = "/proc/self/fd";
+  uint32_t number = counter.fetch_add(1);
+  for (int bit = 0; bit < 32; ++bit, number >>= 1) path += (number & 1) != 0 ? "/." : "/";
+  return path + "/" + std::to_string(fd);
+}
+
+const char* loader_error() {
+  const char* text = ::dlerror();
+  return text != nullptr ? text : "unknown error";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SharedObject>> SharedObject::load(std::span<const std::byte> bytes,
+                                                         const std::string& name) {
+  ScopedFd memory{::memfd_create("nereid-kernel", MFD_CLOEXEC | MFD_EXEC)};
+  if (memory.fd < 0) memory.fd = ::memfd_create("nereid-kernel", MFD_CLOEXEC);  // Linux before 6.3
+  if (memory.fd < 0) return error("{}: memfd_create: {}", name, std::strerror(errno));
+  if (auto written = write_all(memory.fd, bytes); !written) {
+    return with_context(written.error(), name);
+  }
+  void* handle = ::dlopen(unique_path(memory.fd).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) return error("{}: no loadable shared object: {}", name, loader_error());
+  return std::unique_ptr<SharedObject>(new SharedObject(handle, name));
+}
+
+SharedObject::~SharedObject() {
+  ::dlclose(handle_);
+}
+
+Result<CpuKernelFn> SharedObject::function(const std::string& entry) const {
+  void* symbol = ::dlsym(handle_, entry.c_str());
+  if (symbol == nullptr) return error("{}: no symbol '{}'", name_, entry);
+  return reinterpret_cast<CpuKernelFn>(symbol);
+}
+
+Result<CpuKernelInfo> SharedObject::info(const std::string& entry) const {
+  const void* symbol = ::dlsym(handle_, (entry + "_info").c_str());
+  if (symbol == nullptr) return error("{}: no symbol '{}_info'", name_, entry);
+  CpuKernelInfo info{};
+  std::memcpy(&info, symbol, sizeof(info));
+  return info;
+}
+
+}  // namespace nereid

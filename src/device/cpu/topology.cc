@@ -1,0 +1,130 @@
+// Affinity, sibling threads, cgroup quota; instruction sets.
+#include "src/device/cpu/topology.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <string_view>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "src/base/check.h"
+
+namespace nereid {
+namespace {
+
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    }
+  }
+  if (cpus.empty()) cpus.push_back(0);
+  return cpus;
+}
+
+// The lowest logical processor of the core: "0,64" or "0-1" begins with it. Itself if unknown.
+int first_sibling(int cpu) {
+  std::ifstream file(
+      fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
+  int first = cpu;
+  if (!(file >> first)) return cpu;
+  return first;
+}
+
+// Processors' worth of time that the cgroup grants; infinity without a limit.
+double cgroup_cpus() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  double quota = 0;
+  double period = 0;
+  if (file >> quota >> period && quota > 0 && period > 0) return quota / period;
+  return INFINITY;  // "max 100000" does not parse as a number
+}
+
+#if defined(__x86_64__)
+struct Features {
+  bool znver4 = false, sapphire_rapids = false, v4 = false, v3 = false;
+};
+
+// The operating system's part (saved registers) is covered by __builtin_cpu_supports.
+Features detect() {
+  __builtin_cpu_init();
+  Features found;
+  uint32_t eax = 0;
+  uint32_t ebx = 0;
+  uint32_t ecx = 0;
+  uint32_t edx = 0;
+  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && ((ecx >> 29) & 1);
+  found.v3 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  found.v4 = found.v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return found;
+  const bool vnni = (ecx >> 11) & 1;
+  const bool vbmi2 = (ecx >> 6) & 1;
+  const bool vpopcnt = (ecx >> 14) & 1;
+  const bool ifma = (ebx >> 21) & 1;
+  const bool gfni = (ecx >> 8) & 1;
+  const bool fp16 = (edx >> 23) & 1;
+  const bool amx = (edx >> 24) & 1;
+  uint32_t eax1 = 0;
+  bool bf16 = false;
+  if (__get_cpuid_count(7, 1, &eax1, &ebx, &ecx, &edx)) bf16 = (eax1 >> 5) & 1;
+  const bool common = found.v4 && vnni && vbmi2 && vpopcnt && ifma && gfni && bf16;
+  __get_cpuid(0, &eax, &ebx, &ecx, &edx);
+  found.znver4 = common && ebx == signature_AMD_ebx;
+  found.sapphire_rapids = common && ebx == signature_INTEL_ebx && fp16 && amx;
+  return found;
+}
+#endif
+
+}  // namespace
+
+std::vector<int> usable_cores() {
+  const std::vector<int> cpus = allowed_cpus();
+  std::vector<int> cores;
+  std::vector<int> seen;
+  for (const int cpu : cpus) {
+    const int core = first_sibling(cpu);
+    if (std::ranges::find(seen, core) != seen.end()) continue;
+    seen.push_back(core);
+    cores.push_back(cpu);
+  }
+  const double granted = std::max(1.0, std::ceil(cgroup_cpus()));
+  if (granted < static_cast<double>(cores.size())) cores.resize(static_cast<size_t>(granted));
+  return cores;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "cpu";
+}
+
+std::vector<std::string> cpu_targets() {
+  std::vector<std::string> targets;
+#if defined(__x86_64__)
+  const Features found = detect();
+  if (found.znver4) targets.emplace_back("cpu:znver4");
+  if (found.sapphire_rapids) targets.emplace_back("cpu:sapphirerapids");
+  if (found.v4) targets.emplace_back("cpu:x86-64-v4");
+  if (found.v3) targets.emplace_back("cpu:x86-64-v3");
+#elif defined(__aarch64__)
+  targets.emplace_back("cpu:generic");
+#endif
+  return targets;
+}
+
+}  // namespace nereid

@@ -1,0 +1,33 @@
+// The table of drivers and the way to open a device.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "src/base/result.h"
+#include "src/device/device.h"
+
+namespace nereid {
+
+struct DeviceOptions {
+  int num_threads = 0;      // cpu: with the calling thread; 0: one per core this process may use
+  bool pin_threads = true;  // cpu: workers stay on their core when every core is used
+  std::string target;       // null: the target it stands for; empty: that of this machine's cpu
+};
+
+struct Driver {
+  const char* name;
+  const char* description;
+  Result<std::unique_ptr<Device>> (*create)(const DeviceOptions& options);
+};
+
+// Best first; the null driver is last.
+std::span<const Driver> drivers();
+
+// "auto" opens the first driver that works, never the null driver.
+Result<std::unique_ptr<Device>> create_device(std::string_view name,
+                                              const DeviceOptions& options = {});
+
+}  // namespace nereid
