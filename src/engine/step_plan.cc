@@ -1,0 +1,145 @@
+// Lays out the integers of a step.
+#include "src/engine/step_plan.h"
+
+#include <algorithm>
+
+#include "src/base/check.h"
+
+namespace nereid {
+
+namespace {
+
+constexpr int64_t kAlignWords = 16;  // sections start at 64-byte borders: kernels assume 16
+constexpr int kNumSections = 12;
+
+int64_t aligned(int64_t words) { return (words + kAlignWords - 1) / kAlignWords * kAlignWords; }
+
+}  // namespace
+
+StepPlan::StepPlan(const StepLimits& limits) : limits_(limits) {
+  words_.reserve(max_bytes(limits) / sizeof(int32_t));
+}
+
+uint64_t StepPlan::max_bytes(const StepLimits& limits) {
+  const int64_t rows = limits.max_rows, sequences = limits.max_sequences;
+  const int64_t words = 4 * rows + 3 * sequences + sequences * limits.max_pages +
+                        4 * (rows + sequences) + kNumSections * kAlignWords;
+  return static_cast<uint64_t>(words) * sizeof(int32_t);
+}
+
+StepPlan::Section StepPlan::append(std::span<const int32_t> values) {
+  const Section section{static_cast<int64_t>(words_.size()), static_cast<int64_t>(values.size())};
+  words_.insert(words_.end(), values.begin(), values.end());
+  words_.resize(static_cast<size_t>(aligned(static_cast<int64_t>(words_.size()))), 0);
+  return section;
+}
+
+void StepPlan::add_slice(const SequenceSlice& slice) {
+  const auto count = static_cast<int32_t>(slice.tokens.size());
+  const int32_t context = slice.first_position + count;
+  const int32_t page_size = limits_.page_size;
+  NEREID_CHECK(count > 0 && rows_ + count <= limits_.max_rows, "{} rows after {} of {}", count, rows_,
+               limits_.max_rows);
+  const auto pages_needed = static_cast<size_t>((context + page_size - 1) / page_size);
+  NEREID_CHECK(slice.pages.size() >= pages_needed &&
+                   pages_needed <= static_cast<size_t>(limits_.max_pages),
+               "{} pages for {} positions, limit {}", slice.pages.size(), context, limits_.max_pages);
+
+  seq_start_.push_back(rows_);
+  seq_queries_.push_back(count);
+  seq_context_.push_back(context);
+  page_table_.insert(page_table_.end(), slice.pages.begin(),
+                     slice.pages.begin() + static_cast<ptrdiff_t>(pages_needed));
+  page_table_.resize(seq_start_.size() * static_cast<size_t>(limits_.max_pages), 0);
+  for (int32_t token = 0; token < count; ++token) {
+    const int32_t position = slice.first_position + token;
+    tokens_.push_back(slice.tokens[static_cast<size_t>(token)]);
+    positions_.push_back(position);
+    slots_.push_back(slice.pages[static_cast<size_t>(position / page_size)] * page_size +
+                     position % page_size);
+    const bool wanted = slice.logits == LogitRows::kAll ||
+                        (slice.logits == LogitRows::kLast && token + 1 == count);
+    if (wanted) logit_index_.push_back(rows_ + token);
+  }
+  rows_ += count;
+}
+
+void StepPlan::add_group(bool decode) {
+  Group group;
+  group.tile_tokens = decode ? 1 : limits_.prefill_tile_tokens;
+  group.num_splits = decode ? limits_.decode_splits : 1;
+  tile_seq_.clear();
+  tile_first_.clear();
+  for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
+    if ((seq_queries_[sequence] == 1) != decode) continue;
+    if (tile_seq_.empty()) group.first_row = seq_start_[sequence];
+    group.rows += seq_queries_[sequence];
+    for (int32_t first = 0; first < seq_queries_[sequence]; first += group.tile_tokens) {
+      tile_seq_.push_back(static_cast<int32_t>(sequence));
+      tile_first_.push_back(first);
+    }
+  }
+  if (tile_seq_.empty()) return;
+  group.tile_seq = append(tile_seq_);
+  group.tile_first = append(tile_first_);
+  groups_.push_back(group);
+}
+
+void StepPlan::build(std::span<const SequenceSlice> slices) {
+  NEREID_CHECK(!slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
+               "{} slices, limit {}", slices.size(), limits_.max_sequences);
+  for (auto* list : {&words_, &order_, &tokens_, &positions_, &slots_, &logit_index_, &seq_start_,
+                     &seq_queries_, &seq_context_, &page_table_}) {
+    list->clear();
+  }
+  groups_.clear();
+  rows_ = 0;
+  for (const bool decode : {true, false}) {
+    for (size_t index = 0; index < slices.size(); ++index) {
+      if ((slices[index].tokens.size() == 1) != decode) continue;
+      order_.push_back(static_cast<int32_t>(index));
+      add_slice(slices[index]);
+    }
+  }
+  logit_rows_ = static_cast<int32_t>(logit_index_.size());
+  tokens_at_ = append(tokens_);
+  positions_at_ = append(positions_);
+  slots_at_ = append(slots_);
+  logits_at_ = append(logit_index_);
+  start_at_ = append(seq_start_);
+  queries_at_ = append(seq_queries_);
+  context_at_ = append(seq_context_);
+  pages_at_ = append(page_table_);
+  add_group(true);
+  add_group(false);
+  NEREID_CHECK(words_.size() * sizeof(int32_t) <= max_bytes(limits_), "{} words", words_.size());
+}
+
+nn::StepInputs StepPlan::inputs(DevicePtr base) const {
+  const auto view = [&](const Section& section) {
+    return Tensor(base + static_cast<uint64_t>(section.offset) * sizeof(int32_t), DType::kI32,
+                  {section.count});
+  };
+  nn::StepInputs inputs;
+  inputs.tokens = view(tokens_at_);
+  inputs.positions = view(positions_at_);
+  inputs.slots = view(slots_at_);
+  inputs.logit_rows = view(logits_at_);
+  inputs.seq_start = view(start_at_);
+  inputs.seq_queries = view(queries_at_);
+  inputs.seq_context = view(context_at_);
+  inputs.page_table =
+      Tensor(view(pages_at_).ptr(), DType::kI32,
+             {static_cast<int64_t>(seq_start_.size()), static_cast<int64_t>(limits_.max_pages)});
+  for (const Group& group : groups_) {
+    inputs.groups.push_back({.tile_seq = view(group.tile_seq),
+                             .tile_first = view(group.tile_first),
+                             .tile_tokens = group.tile_tokens,
+                             .num_splits = group.num_splits,
+                             .first_row = group.first_row,
+                             .rows = group.rows});
+  }
+  return inputs;
+}
+
+}  // namespace nereid

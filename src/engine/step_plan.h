@@ -1,0 +1,77 @@
+// From sequences to the integers of one step: rows, positions, cache slots, tiles, page table. Pure host
+// code; the result goes to the device in one copy.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "src/nn/step.h"
+#include "src/tensor/buffer.h"
+
+namespace nereid {
+
+enum class LogitRows : uint8_t { kNone, kLast, kAll };
+
+// The part of one sequence that a step computes.
+struct SequenceSlice {
+  std::span<const int32_t> tokens;  // at least one
+  int32_t first_position = 0;       // of tokens[0]; earlier positions are in the cache
+  std::span<const int32_t> pages;   // of the sequence, enough for first_position + tokens.size()
+  LogitRows logits = LogitRows::kLast;
+};
+
+struct StepLimits {
+  int32_t page_size = 0;
+  int32_t max_rows = 0;       // tokens of a step
+  int32_t max_sequences = 0;  // slices of a step
+  int32_t max_pages = 0;      // pages of a sequence
+  int32_t prefill_tile_tokens = 0;
+  int32_t decode_splits = 1;
+};
+
+class StepPlan {
+ public:
+  explicit StepPlan(const StepLimits& limits);
+
+  // Slices of one token are decode rows and come first; the others follow in order. Row r of the step
+  // belongs to slice order()[...]: logit rows are in the order of the slices as laid out.
+  void build(std::span<const SequenceSlice> slices);
+
+  int32_t rows() const { return rows_; }
+  int32_t logit_rows() const { return logit_rows_; }
+  // Slice index of the k-th laid-out slice; logits come out in this order.
+  std::span<const int32_t> order() const { return order_; }
+
+  // The integers, and the views of them once they lie at `base`.
+  std::span<const int32_t> words() const { return words_; }
+  nn::StepInputs inputs(DevicePtr base) const;
+
+  // Bytes of the largest plan under `limits`.
+  static uint64_t max_bytes(const StepLimits& limits);
+
+ private:
+  struct Section {
+    int64_t offset = 0, count = 0;  // in words
+  };
+  struct Group {
+    Section tile_seq, tile_first;
+    int32_t tile_tokens = 0, num_splits = 1, first_row = 0, rows = 0;
+  };
+
+  Section append(std::span<const int32_t> values);
+  void add_slice(const SequenceSlice& slice);
+  void add_group(bool decode);
+
+  StepLimits limits_;
+  std::vector<int32_t> words_, order_;
+  std::vector<int32_t> tokens_, positions_, slots_, logit_index_;
+  std::vector<int32_t> seq_start_, seq_queries_, seq_context_, page_table_;
+  std::vector<int32_t> tile_seq_, tile_first_;
+  Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
+      pages_at_;
+  std::vector<Group> groups_;
+  int32_t rows_ = 0, logit_rows_ = 0;
+};
+
+}  // namespace nereid

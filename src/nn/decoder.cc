@@ -1,0 +1,198 @@
+// The decoder graph: embed -> layers {norm, qkv, rope + cache write, attention, out, norm, mlp} -> norm -> head.
+#include "src/nn/decoder.h"
+
+#include "src/base/check.h"
+#include "src/ops/activation.h"
+#include "src/ops/attention.h"
+#include "src/ops/linear.h"
+#include "src/ops/norm.h"
+
+namespace nereid::nn {
+
+namespace {
+
+ops::Gate gate_of(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return ops::Gate::kSilu;
+    case Activation::kGeluTanh:
+      return ops::Gate::kGeluTanh;
+    case Activation::kGeluErf:
+      return ops::Gate::kGeluErf;
+  }
+  NEREID_CHECK(false, "activation {}", static_cast<int>(activation));
+}
+
+ops::HeadShape heads_of(const AttentionSpec& attention) {
+  return {.num_heads = attention.num_heads,
+          .num_kv_heads = attention.num_kv_heads,
+          .head_dim = attention.head_dim};
+}
+
+}  // namespace
+
+Tensor Decoder::residual(int64_t rows) const {
+  return Tensor(activations_.residual.ptr(), DType::kF32, {rows, spec_.hidden_size});
+}
+
+Tensor Decoder::normed(int64_t rows) const {
+  return Tensor(activations_.normed.ptr(), types_.compute, {rows, spec_.hidden_size});
+}
+
+Tensor Decoder::cache(const Buffer& buffer) const {
+  return Tensor(buffer.ptr(), kv_.dtype,
+                {kv_.num_pages, spec_.attention.num_kv_heads, kv_.page_size,
+                 spec_.attention.head_dim});
+}
+
+// normed = RMSNorm(residual)
+Status Decoder::norm(const Buffer& weight, int64_t rows) {
+  return ops::rms_norm(*launcher_, {.x = residual(rows),
+                                    .weight = Tensor(weight.ptr(), DType::kF32, {spec_.hidden_size}),
+                                    .out = normed(rows),
+                                    .eps = spec_.norm.eps});
+}
+
+Status Decoder::attend(size_t layer, const StepInputs& inputs) {
+  const AttentionSpec& attention = spec_.attention;
+  const int64_t rows = inputs.tokens.dim(0);
+  const Tensor q(activations_.q.ptr(), types_.compute, {rows, attention.q_size()});
+  const Tensor out(activations_.attention.ptr(), types_.compute, {rows, attention.q_size()});
+  for (const AttentionGroup& group : inputs.groups) {
+    NEREID_RETURN_IF_ERROR(ops::attention(
+        *launcher_,
+        {.heads = heads_of(attention),
+         .q = q,
+         .k_cache = cache(kv_.keys[layer]),
+         .v_cache = cache(kv_.values[layer]),
+         .tile_seq = group.tile_seq,
+         .tile_first = group.tile_first,
+         .seq_start = inputs.seq_start,
+         .seq_queries = inputs.seq_queries,
+         .seq_context = inputs.seq_context,
+         .page_table = inputs.page_table,
+         .tile_tokens = group.tile_tokens,
+         .num_splits = group.num_splits,
+         .first_row = group.first_row,
+         .rows = group.rows,
+         .scale = attention.scale,
+         .window = spec_.layers[layer].sliding_window,
+         .softcap = attention.softcap,
+         .out = out,
+         .partial = Tensor(activations_.partial.ptr(), DType::kF32,
+                           {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits,
+                            attention.head_dim}),
+         .lse = Tensor(activations_.lse.ptr(), DType::kF32,
+                       {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits})}));
+  }
+  return {};
+}
+
+// residual += attention(norm(residual)) out_weight^T
+Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const AttentionSpec& attention = spec_.attention;
+  const int64_t rows = inputs.tokens.dim(0);
+  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows));
+
+  const Tensor qkv(activations_.qkv.ptr(), DType::kF32, {rows, attention.qkv_size()});
+  for (const LinearWeights& part : weights.qkv) {
+    NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
+                                                    .weight = &part.weight,
+                                                    .bias = part.bias.ptr(),
+                                                    .out = qkv.columns(part.column, part.weight.n)}));
+  }
+  const auto head_norm = [&](const Buffer& weight) {
+    return weight ? Tensor(weight.ptr(), DType::kF32, {attention.head_dim}) : Tensor();
+  };
+  const int64_t half = attention.rope.rotary_dim / 2;
+  NEREID_RETURN_IF_ERROR(ops::rope_kv_write(
+      *launcher_,
+      {.heads = heads_of(attention),
+       .rotary_dim = attention.rope.rotary_dim,
+       .interleaved = attention.rope.interleaved,
+       .qkv = qkv,
+       .q_norm = head_norm(weights.q_norm),
+       .k_norm = head_norm(weights.k_norm),
+       .norm_eps = spec_.norm.eps,
+       .positions = inputs.positions,
+       .slots = inputs.slots,
+       .cosine = Tensor(cosine_.ptr(), DType::kF32, {limits_.max_context, half}),
+       .sine = Tensor(sine_.ptr(), DType::kF32, {limits_.max_context, half}),
+       .q_out = Tensor(activations_.q.ptr(), types_.compute, {rows, attention.q_size()}),
+       .k_cache = cache(kv_.keys[layer]),
+       .v_cache = cache(kv_.values[layer])}));
+  NEREID_RETURN_IF_ERROR(attend(layer, inputs));
+  return ops::linear(*launcher_,
+                     {.x = Tensor(activations_.attention.ptr(), types_.compute,
+                                  {rows, attention.q_size()}),
+                      .weight = &weights.attention_out.weight,
+                      .bias = weights.attention_out.bias.ptr(),
+                      .out = residual(rows),
+                      .residual = true});
+}
+
+// residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
+Status Decoder::mlp_block(size_t layer, int64_t rows) {
+  const LayerWeights& weights = weights_.layers[layer];
+  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows));
+  const int64_t width = spec_.mlp.intermediate_size;
+  const Tensor hidden(activations_.mlp.ptr(), types_.compute, {rows, width});
+  if (weights.fused_gate(spec_)) {
+    NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
+                                                    .weight = &weights.gate.weight,
+                                                    .up = &weights.up.weight,
+                                                    .gate = gate_of(spec_.mlp.activation),
+                                                    .out = hidden}));
+  } else {
+    const Tensor gate(activations_.gate.ptr(), DType::kF32, {rows, width});
+    const Tensor up(activations_.up.ptr(), DType::kF32, {rows, width});
+    for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
+      NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
+                                                      .weight = &part->weight,
+                                                      .bias = part->bias.ptr(),
+                                                      .out = out}));
+    }
+    NEREID_RETURN_IF_ERROR(ops::gated_product(
+        *launcher_, {.gate = gate, .up = up, .out = hidden, .activation = gate_of(spec_.mlp.activation)}));
+  }
+  return ops::linear(*launcher_, {.x = hidden,
+                                  .weight = &weights.down.weight,
+                                  .bias = weights.down.bias.ptr(),
+                                  .out = residual(rows),
+                                  .residual = true});
+}
+
+// Final norm of the wanted rows, then their logits.
+Result<Tensor> Decoder::head(const StepInputs& inputs) {
+  const int64_t count = inputs.logit_rows.dim(0);
+  if (count == 0) return Tensor();
+  NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
+               limits_.max_logit_rows);
+  const Tensor rows(activations_.head_normed.ptr(), types_.compute, {count, spec_.hidden_size});
+  NEREID_RETURN_IF_ERROR(ops::rms_norm(
+      *launcher_, {.x = residual(inputs.tokens.dim(0)),
+                   .index = inputs.logit_rows,
+                   .weight = Tensor(weights_.final_norm.ptr(), DType::kF32, {spec_.hidden_size}),
+                   .out = rows,
+                   .eps = spec_.norm.eps}));
+  const Tensor logits(activations_.logits.ptr(), DType::kF32, {count, spec_.vocab_size});
+  NEREID_RETURN_IF_ERROR(
+      ops::linear(*launcher_, {.x = rows, .weight = &weights_.head(spec_), .out = logits}));
+  return logits;
+}
+
+Result<Tensor> Decoder::forward(const StepInputs& inputs) {
+  const int64_t rows = inputs.tokens.dim(0);
+  NEREID_CHECK(rows > 0 && rows <= limits_.max_rows, "{} rows, limit {}", rows, limits_.max_rows);
+  NEREID_RETURN_IF_ERROR(ops::embed(*launcher_, {.ids = inputs.tokens,
+                                                 .table = &weights_.embedding,
+                                                 .out = residual(rows)}));
+  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    NEREID_RETURN_IF_ERROR(attention_block(layer, inputs));
+    NEREID_RETURN_IF_ERROR(mlp_block(layer, rows));
+  }
+  return head(inputs);
+}
+
+}  // namespace nereid::nn

@@ -1,0 +1,90 @@
+// The forward pass of a decoder: reads a DecoderSpec, launches operators, knows no architecture by name.
+#pragma once
+
+#include "src/base/result.h"
+#include "src/device/launcher.h"
+#include "src/nn/decoder_spec.h"
+#include "src/nn/decoder_weights.h"
+#include "src/nn/step.h"
+
+namespace nereid::nn {
+
+// Sizes of everything a step touches, fixed at load.
+struct DecoderLimits {
+  int32_t max_rows = 0;        // tokens of a step
+  int32_t max_logit_rows = 0;  // rows of a step whose logits are wanted
+  int32_t max_decode_rows = 0; // rows whose attention may be split
+  int32_t max_context = 0;     // positions of a sequence
+  int32_t decode_splits = 1;
+  int32_t page_size = 0, num_pages = 0;
+};
+
+struct DecoderTypes {
+  DType compute = DType::kF32;  // inputs of matrix products and attention
+  DType cache = DType::kF32;
+};
+
+// Activations of a step; every step overwrites them.
+struct Activations {
+  Buffer residual;     // f32 [max_rows, hidden]
+  Buffer normed;       // compute [max_rows, hidden]
+  Buffer qkv;          // f32 [max_rows, q + 2 kv]
+  Buffer q;            // compute [max_rows, q]
+  Buffer attention;    // compute [max_rows, q]
+  Buffer partial;      // f32 [max_decode_rows, num_heads, decode_splits, head_dim]
+  Buffer lse;          // f32 [max_decode_rows, num_heads, decode_splits]
+  Buffer mlp;          // compute [max_rows, intermediate]
+  Buffer gate, up;     // f32 [max_rows, intermediate]: only where gate and up cannot be fused
+  Buffer head_normed;  // compute [max_logit_rows, hidden]
+  Buffer logits;       // f32 [max_logit_rows, vocab]
+};
+
+class Decoder {
+ public:
+  // Allocates activations, cache and RoPE tables on the launcher's device and fills the tables.
+  static Result<Decoder> create(Launcher& launcher, DecoderSpec spec, DecoderWeights weights,
+                                const DecoderTypes& types, const DecoderLimits& limits);
+
+  // One step. The result views f32 [logit rows, vocab] and is valid until the next step; empty when no
+  // logits were asked for.
+  Result<Tensor> forward(const StepInputs& inputs);
+
+  const DecoderSpec& spec() const { return spec_; }
+  const DecoderLimits& limits() const { return limits_; }
+  uint64_t cache_bytes() const;
+  uint64_t weight_bytes() const { return weights_.bytes(); }
+  // Every buffer a step may change, by name: what the Triton-only test watches.
+  struct NamedBuffer {
+    const char* name;
+    int32_t layer;  // -1: not of a layer
+    const Buffer* buffer;
+  };
+  std::vector<NamedBuffer> buffers() const;
+
+ private:
+  Decoder(Launcher& launcher, DecoderSpec spec, DecoderWeights weights, const DecoderTypes& types,
+          const DecoderLimits& limits);
+
+  Status allocate();
+  Status make_rope_tables();
+  Status attention_block(size_t layer, const StepInputs& inputs);
+  Status attend(size_t layer, const StepInputs& inputs);
+  Status mlp_block(size_t layer, int64_t rows);
+  Status norm(const Buffer& weight, int64_t rows);
+  Result<Tensor> head(const StepInputs& inputs);
+
+  Tensor residual(int64_t rows) const;
+  Tensor normed(int64_t rows) const;
+  Tensor cache(const Buffer& buffer) const;
+
+  Launcher* launcher_;
+  DecoderSpec spec_;
+  DecoderWeights weights_;
+  DecoderTypes types_;
+  DecoderLimits limits_;
+  Activations activations_;
+  KvCache kv_;
+  Buffer cosine_, sine_;  // f32 [max_context, rotary_dim / 2]
+};
+
+}  // namespace nereid::nn

@@ -1,0 +1,120 @@
+// Memory of a decoder: activations, KV cache, RoPE tables.
+#include <algorithm>
+
+#include "src/base/check.h"
+#include "src/nn/decoder.h"
+#include "src/nn/rope_frequencies.h"
+#include "src/ops/attention.h"
+
+namespace nereid::nn {
+
+Decoder::Decoder(Launcher& launcher, DecoderSpec spec, DecoderWeights weights,
+                 const DecoderTypes& types, const DecoderLimits& limits)
+    : launcher_(&launcher),
+      spec_(std::move(spec)),
+      weights_(std::move(weights)),
+      types_(types),
+      limits_(limits) {}
+
+Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWeights weights,
+                                const DecoderTypes& types, const DecoderLimits& limits) {
+  NEREID_CHECK(weights.layers.size() == spec.layers.size(), "{} layers of weights for {}",
+               weights.layers.size(), spec.layers.size());
+  Decoder decoder(launcher, std::move(spec), std::move(weights), types, limits);
+  NEREID_RETURN_IF_ERROR(decoder.allocate());
+  NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
+  return decoder;
+}
+
+Status Decoder::allocate() {
+  Device& device = launcher_->device();
+  const auto make = [&](Buffer& buffer, DType dtype, int64_t rows, int64_t columns) -> Status {
+    const uint64_t bytes = static_cast<uint64_t>(rows) * static_cast<uint64_t>(columns) *
+                           dtype_size(dtype);
+    if (bytes == 0) return {};
+    NEREID_TRY(buffer, Buffer::create(device, bytes));
+    return {};
+  };
+  const AttentionSpec& attention = spec_.attention;
+  const int64_t rows = limits_.max_rows, width = spec_.mlp.intermediate_size;
+  const bool unfused = std::ranges::any_of(
+      weights_.layers, [&](const LayerWeights& layer) { return !layer.fused_gate(spec_); });
+  const int64_t split_rows =
+      limits_.decode_splits > 1
+          ? int64_t{limits_.max_decode_rows} * attention.num_heads * limits_.decode_splits
+          : 0;
+  Activations& a = activations_;
+  NEREID_RETURN_IF_ERROR(make(a.residual, DType::kF32, rows, spec_.hidden_size));
+  NEREID_RETURN_IF_ERROR(make(a.normed, types_.compute, rows, spec_.hidden_size));
+  NEREID_RETURN_IF_ERROR(make(a.qkv, DType::kF32, rows, attention.qkv_size()));
+  NEREID_RETURN_IF_ERROR(make(a.q, types_.compute, rows, attention.q_size()));
+  NEREID_RETURN_IF_ERROR(make(a.attention, types_.compute, rows, attention.q_size()));
+  NEREID_RETURN_IF_ERROR(make(a.partial, DType::kF32, split_rows, attention.head_dim));
+  NEREID_RETURN_IF_ERROR(make(a.lse, DType::kF32, split_rows, 1));
+  NEREID_RETURN_IF_ERROR(make(a.mlp, types_.compute, rows, width));
+  NEREID_RETURN_IF_ERROR(make(a.gate, DType::kF32, unfused ? rows : 0, width));
+  NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
+  NEREID_RETURN_IF_ERROR(make(a.head_normed, types_.compute, limits_.max_logit_rows, spec_.hidden_size));
+  NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
+
+  kv_ = {.dtype = types_.cache, .num_pages = limits_.num_pages, .page_size = limits_.page_size};
+  kv_.keys.resize(spec_.layers.size());
+  kv_.values.resize(spec_.layers.size());
+  const int64_t positions = int64_t{limits_.num_pages} * limits_.page_size;
+  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    NEREID_RETURN_IF_ERROR(make(kv_.keys[layer], types_.cache, positions, attention.kv_size()));
+    NEREID_RETURN_IF_ERROR(make(kv_.values[layer], types_.cache, positions, attention.kv_size()));
+  }
+  return {};
+}
+
+Status Decoder::make_rope_tables() {
+  const RopeFrequencies frequencies = rope_frequencies(spec_.attention.rope);
+  const auto half = static_cast<int64_t>(frequencies.inverse.size());
+  const auto table_bytes = static_cast<uint64_t>(limits_.max_context * half) * sizeof(float);
+  Device& device = launcher_->device();
+  NEREID_TRY(cosine_, Buffer::create(device, table_bytes));
+  NEREID_TRY(sine_, Buffer::create(device, table_bytes));
+  NEREID_TRY(Buffer inverse, Buffer::create(device, static_cast<uint64_t>(half) * sizeof(float)));
+  NEREID_RETURN_IF_ERROR(device.upload(inverse.ptr(), std::as_bytes(std::span(frequencies.inverse))));
+  NEREID_RETURN_IF_ERROR(ops::rope_table(
+      *launcher_, {.inverse_frequencies = Tensor(inverse.ptr(), DType::kF32, {half}),
+                   .cosine = Tensor(cosine_.ptr(), DType::kF32, {limits_.max_context, half}),
+                   .sine = Tensor(sine_.ptr(), DType::kF32, {limits_.max_context, half}),
+                   .scale = frequencies.attention_factor}));
+  return device.synchronize();
+}
+
+uint64_t Decoder::cache_bytes() const {
+  uint64_t total = 0;
+  for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
+    total += kv_.keys[layer].bytes() + kv_.values[layer].bytes();
+  }
+  return total;
+}
+
+std::vector<Decoder::NamedBuffer> Decoder::buffers() const {
+  const Activations& a = activations_;
+  std::vector<NamedBuffer> all = {
+      {"residual", -1, &a.residual},   {"normed", -1, &a.normed},
+      {"qkv", -1, &a.qkv},             {"q", -1, &a.q},
+      {"attention", -1, &a.attention}, {"partial", -1, &a.partial},
+      {"lse", -1, &a.lse},             {"mlp", -1, &a.mlp},
+      {"gate", -1, &a.gate},           {"up", -1, &a.up},
+      {"head_normed", -1, &a.head_normed}, {"logits", -1, &a.logits},
+      {"rope_cosine", -1, &cosine_},   {"rope_sine", -1, &sine_},
+      {"embedding", -1, &weights_.embedding.codes}};
+  for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
+    const auto index = static_cast<int32_t>(layer);
+    all.push_back({"k_cache", index, &kv_.keys[layer]});
+    all.push_back({"v_cache", index, &kv_.values[layer]});
+    for (const LinearWeights& part : weights_.layers[layer].qkv) {
+      all.push_back({"qkv_weight", index, &part.weight.codes});
+    }
+    all.push_back({"down_weight", index, &weights_.layers[layer].down.weight.codes});
+  }
+  std::erase_if(all, [](const NamedBuffer& entry) { return !*entry.buffer; });
+  return all;
+}
+
+}  // namespace nereid::nn

@@ -1,0 +1,162 @@
+// Reads a decoder's weights layer by layer and has them repacked on the device.
+#include "src/nn/decoder_weights.h"
+
+#include <algorithm>
+#include <array>
+
+#include "src/base/check.h"
+#include "src/weights/tensor_table.h"
+
+namespace nereid::nn {
+
+namespace {
+
+using Stored = std::vector<const StoredTensor*>;
+
+class Loader {
+ public:
+  Loader(Launcher& launcher, const ModelSource& source, const LoadProgress& progress)
+      : launcher_(launcher), source_(source), progress_(progress) {
+    for (const StoredTensor& tensor : source.tensors()) total_ += tensor.bytes.size();
+  }
+
+  Result<quant::Weight> weight(const Stored& parts) {
+    NEREID_TRY_CONTEXT(auto result, quant::load_weight(launcher_, source_, parts),
+                       parts.front()->name);
+    count(parts);
+    return result;
+  }
+
+  Result<Buffer> vector(const Stored& parts) {
+    NEREID_TRY_CONTEXT(auto result, quant::load_vector_f32(launcher_, source_, parts),
+                       parts.front()->name);
+    count(parts);
+    return result;
+  }
+
+  Result<quant::Weight> weight(TensorRole role, int32_t layer = 0) {
+    return weight(Stored{stored(role, layer)});
+  }
+  Result<Buffer> vector(TensorRole role, int32_t layer = 0) {
+    return vector(Stored{stored(role, layer)});
+  }
+
+  Result<LinearWeights> linear(TensorRole role, TensorRole bias, bool has_bias, int32_t layer) {
+    LinearWeights result;
+    NEREID_TRY(result.weight, weight(role, layer));
+    if (has_bias) {
+      NEREID_TRY(result.bias, vector(bias, layer));
+    }
+    return result;
+  }
+
+  const StoredTensor* stored(TensorRole role, int32_t layer) const {
+    const StoredTensor* tensor = source_.find(tensor_name(role, layer));
+    NEREID_CHECK(tensor != nullptr, "{} was not checked for", tensor_name(role, layer));
+    return tensor;
+  }
+
+ private:
+  void count(const Stored& parts) {
+    for (const StoredTensor* part : parts) done_ += part->bytes.size();
+    if (progress_) progress_(done_, total_);
+  }
+
+  Launcher& launcher_;
+  const ModelSource& source_;
+  const LoadProgress& progress_;
+  uint64_t done_ = 0, total_ = 0;
+};
+
+constexpr std::array kQkvRoles = {TensorRole::kQuery, TensorRole::kKey, TensorRole::kValue};
+constexpr std::array kQkvBiasRoles = {TensorRole::kQueryBias, TensorRole::kKeyBias,
+                                      TensorRole::kValueBias};
+
+// One fused weight when the three are stored alike, so that a layer makes one launch of them.
+Result<std::vector<LinearWeights>> load_qkv(Loader& loader, const DecoderSpec& spec,
+                                            int32_t layer) {
+  Stored weights, biases;
+  for (size_t part = 0; part < kQkvRoles.size(); ++part) {
+    weights.push_back(loader.stored(kQkvRoles[part], layer));
+    if (spec.attention.qkv_bias) biases.push_back(loader.stored(kQkvBiasRoles[part], layer));
+  }
+  const bool alike = std::ranges::all_of(
+      weights, [&](const StoredTensor* part) { return part->format == weights[0]->format; });
+
+  std::vector<LinearWeights> result;
+  if (alike) {
+    result.emplace_back();
+    NEREID_TRY(result[0].weight, loader.weight(weights));
+    if (!biases.empty()) {
+      NEREID_TRY(result[0].bias, loader.vector(biases));
+    }
+    return result;
+  }
+  int64_t column = 0;
+  for (size_t part = 0; part < kQkvRoles.size(); ++part) {
+    NEREID_TRY(auto linear, loader.linear(kQkvRoles[part], kQkvBiasRoles[part],
+                                          spec.attention.qkv_bias, layer));
+    linear.column = column;
+    column += linear.weight.n;
+    result.push_back(std::move(linear));
+  }
+  return result;
+}
+
+Result<LayerWeights> load_layer(Loader& loader, const DecoderSpec& spec, int32_t layer) {
+  LayerWeights result;
+  NEREID_TRY(result.input_norm, loader.vector(TensorRole::kInputNorm, layer));
+  NEREID_TRY(result.qkv, load_qkv(loader, spec, layer));
+  if (spec.attention.qk_norm) {
+    NEREID_TRY(result.q_norm, loader.vector(TensorRole::kQueryNorm, layer));
+    NEREID_TRY(result.k_norm, loader.vector(TensorRole::kKeyNorm, layer));
+  }
+  NEREID_TRY(result.attention_out, loader.linear(TensorRole::kOutput, TensorRole::kOutputBias,
+                                                 spec.attention.out_bias, layer));
+  NEREID_TRY(result.mlp_norm, loader.vector(TensorRole::kPostAttentionNorm, layer));
+  const bool bias = spec.mlp.bias;
+  NEREID_TRY(result.gate, loader.linear(TensorRole::kGate, TensorRole::kGateBias, bias, layer));
+  NEREID_TRY(result.up, loader.linear(TensorRole::kUp, TensorRole::kUpBias, bias, layer));
+  NEREID_TRY(result.down, loader.linear(TensorRole::kDown, TensorRole::kDownBias, bias, layer));
+  return result;
+}
+
+uint64_t weight_bytes(const quant::Weight& weight) {
+  return weight.codes.bytes() + weight.scales.bytes() + weight.mins.bytes();
+}
+
+uint64_t linear_bytes(const LinearWeights& linear) {
+  return weight_bytes(linear.weight) + linear.bias.bytes();
+}
+
+}  // namespace
+
+Result<DecoderWeights> load_decoder_weights(Launcher& launcher, const ModelSource& source,
+                                            const DecoderSpec& spec, const LoadProgress& progress) {
+  Loader loader(launcher, source, progress);
+  DecoderWeights result;
+  NEREID_TRY(result.embedding, loader.weight(TensorRole::kEmbedding));
+  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    NEREID_TRY(auto weights, load_layer(loader, spec, static_cast<int32_t>(layer)));
+    result.layers.push_back(std::move(weights));
+  }
+  NEREID_TRY(result.final_norm, loader.vector(TensorRole::kFinalNorm));
+  if (!spec.tie_word_embeddings) {
+    NEREID_TRY(result.lm_head, loader.weight(TensorRole::kLmHead));
+  }
+  return result;
+}
+
+uint64_t DecoderWeights::bytes() const {
+  uint64_t total = weight_bytes(embedding) + weight_bytes(lm_head) + final_norm.bytes();
+  for (const LayerWeights& layer : layers) {
+    total += layer.input_norm.bytes() + layer.mlp_norm.bytes() + layer.q_norm.bytes() +
+             layer.k_norm.bytes();
+    for (const LinearWeights& part : layer.qkv) total += linear_bytes(part);
+    total += linear_bytes(layer.attention_out) + linear_bytes(layer.gate) + linear_bytes(layer.up) +
+             linear_bytes(layer.down);
+  }
+  return total;
+}
+
+}  // namespace nereid::nn

@@ -1,0 +1,82 @@
+// Linear layers and embedding rows: shape checks and the launches.
+#include "src/ops/linear.h"
+
+#include "kernels/kernels.h"
+#include "src/base/check.h"
+
+namespace nereid::ops {
+
+namespace {
+
+void check_linear(const LinearArgs& args) {
+  const quant::Weight& weight = *args.weight;
+  NEREID_CHECK(args.x.dim(1) == weight.k && args.x.row_stride() == weight.k, "x {}, weight [{}, {}]",
+               args.x.describe(), weight.n, weight.k);
+  NEREID_CHECK(args.out.dim(1) == weight.n && args.out.dim(0) == args.x.dim(0),
+               "x {}, weight [{}, {}], out {}", args.x.describe(), weight.n, weight.k,
+               args.out.describe());
+  NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
+               static_cast<int>(args.gate));
+  NEREID_CHECK(args.up == nullptr || (args.up->n == weight.n && args.up->k == weight.k &&
+                                      args.up->format == weight.format),
+               "gate and up differ in shape or format");
+  NEREID_CHECK(!args.residual || args.out.dtype() == DType::kF32, "residual out {}",
+               args.out.describe());
+}
+
+}  // namespace
+
+Status linear(Launcher& launcher, const LinearArgs& args) {
+  check_linear(args);
+  const quant::Weight& weight = *args.weight;
+  const quant::Weight* up = args.up;
+  return launcher.launch<kernels::Linear>({.x_dtype = args.x.dtype(),
+                                           .out_dtype = args.out.dtype(),
+                                           .bits = weight.format.bits,
+                                           .code_dtype = weight.format.code_dtype,
+                                           .zero = weight.format.zero,
+                                           .group = weight.format.group,
+                                           .scale_dtype = weight.format.scale_dtype,
+                                           .has_min = weight.format.has_min,
+                                           .n = weight.n,
+                                           .k = weight.k,
+                                           .out_stride = args.out.row_stride(),
+                                           .has_bias = args.bias != 0,
+                                           .residual = args.residual,
+                                           .gate = static_cast<int64_t>(args.gate)},
+                                          {.x = args.x.ptr(),
+                                           .codes = weight.codes.ptr(),
+                                           .scales = weight.scales.ptr(),
+                                           .mins = weight.mins.ptr(),
+                                           .codes2 = up ? up->codes.ptr() : 0,
+                                           .scales2 = up ? up->scales.ptr() : 0,
+                                           .mins2 = up ? up->mins.ptr() : 0,
+                                           .bias = args.bias,
+                                           .out = args.out.ptr(),
+                                           .rows = static_cast<int32_t>(args.x.dim(0))});
+}
+
+Status embed(Launcher& launcher, const EmbedArgs& args) {
+  const quant::Weight& table = *args.table;
+  NEREID_CHECK(args.out.dim(1) == table.k && args.out.dim(0) == args.ids.dim(0) &&
+                   args.ids.dtype() == DType::kI32,
+               "ids {}, table [{}, {}], out {}", args.ids.describe(), table.n, table.k,
+               args.out.describe());
+  return launcher.launch<kernels::EmbeddingQuant>({.out_dtype = args.out.dtype(),
+                                                   .bits = table.format.bits,
+                                                   .code_dtype = table.format.code_dtype,
+                                                   .zero = table.format.zero,
+                                                   .group = table.format.group,
+                                                   .scale_dtype = table.format.scale_dtype,
+                                                   .has_min = table.format.has_min,
+                                                   .n = table.n,
+                                                   .k = table.k},
+                                                  {.ids = args.ids.ptr(),
+                                                   .codes = table.codes.ptr(),
+                                                   .scales = table.scales.ptr(),
+                                                   .mins = table.mins.ptr(),
+                                                   .out = args.out.ptr(),
+                                                   .rows = static_cast<int32_t>(args.ids.dim(0))});
+}
+
+}  // namespace nereid::ops

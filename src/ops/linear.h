@@ -1,0 +1,36 @@
+// Matrix products with weights in any format, and rows of an embedding table.
+#pragma once
+
+#include "src/base/result.h"
+#include "src/device/launcher.h"
+#include "src/quant/weight.h"
+#include "src/tensor/tensor.h"
+
+namespace nereid::ops {
+
+// What a linear layer does with its product. Values as kernels/linear.py's `gate` key field has them.
+enum class Gate : uint8_t { kNone = 0, kSilu = 1, kGeluTanh = 2, kGeluErf = 3 };
+
+struct LinearArgs {
+  Tensor x;                               // [rows, k], f32/bf16/f16, dense
+  const quant::Weight* weight = nullptr;  // [n, k]
+  const quant::Weight* up = nullptr;      // gated: out = gate(x weight^T) * (x up^T); same format as weight
+  Gate gate = Gate::kNone;
+  DevicePtr bias = 0;     // f32 [n]; 0: none
+  Tensor out;             // [rows, n]; may be a column slice of a wider matrix
+  bool residual = false;  // out += product instead of out = product; out is f32
+};
+
+// out = x weight^T (+ bias), gated or added to out.
+Status linear(Launcher& launcher, const LinearArgs& args);
+
+struct EmbedArgs {
+  Tensor ids;                            // i32 [rows]
+  const quant::Weight* table = nullptr;  // [vocab, dim]
+  Tensor out;                            // f32 [rows, dim]
+};
+
+// out[r] = table[ids[r]]; an id out of range gives a row of zeros.
+Status embed(Launcher& launcher, const EmbedArgs& args);
+
+}  // namespace nereid::ops
