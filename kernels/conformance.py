@@ -112,10 +112,12 @@ def compare(prepared: Prepared, name: str, got: np.ndarray) -> str:
     if count <= tolerance.mismatch * bad.size:
         return ""
     where = tuple(int(i) for i in np.argwhere(bad)[0])
-    worst = float(np.nanmax(np.abs(a - b)[bad])) if np.isfinite(np.abs(a - b)[bad]).any() else float("nan")
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a - b)[bad]
+    worst = float(difference[np.isfinite(difference)].max(initial=0))
     return (
-        f"{name}: {count} of {bad.size} differ, first at {list(where)}: got {a[where]!r}, "
-        f"expected {b[where]!r}; largest difference {worst:.3g}"
+        f"{name}: {count} of {bad.size} differ, first at {list(where)}: got {a[where]:.9g}, "
+        f"expected {b[where]:.9g}; largest difference {worst:.3g}"
     )
 
 

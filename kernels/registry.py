@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from kernels.spec import Kernel, SpecError
 
-from kernels import attention, embedding, embedding_quant, linear, norm, quant
+from kernels import activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope
 
-FAMILIES = (attention, embedding, embedding_quant, linear, norm, quant)
+FAMILIES = (activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope)
 
 
 def _collect() -> dict[str, Kernel]:

@@ -15,7 +15,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from kernels.conformance import Prepared
-from kernels.dtypes import DTYPES
+from kernels.dtypes import DTYPES, bf16_to_f32, f32_to_bf16
 from kernels.spec import DType, Ptr, SpecError
 from kernels.targets import Choice
 
@@ -47,7 +47,7 @@ def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]
     order = list(range(programs))[::-1]  # programs are independent: any order will do
     scope = interpreter._patch_lang(function)
     try:
-        with np.errstate(all="ignore"), _tensor_ranges():
+        with np.errstate(all="ignore"), _tensor_ranges(), _exact_bf16():
             builder.set_grid_dim(programs, 1, 1)
             for program in order:
                 builder.set_grid_idx(program, 0, 0)
@@ -78,3 +78,22 @@ def _tensor_ranges() -> Iterator[None]:
     finally:
         for module in modules:
             del module.range
+
+
+@contextmanager
+def _exact_bf16() -> Iterator[None]:
+    """The interpreter truncates when it narrows to bf16; compiled kernels round to nearest even."""
+    original = interpreter._convert_float
+
+    def convert(data, from_type, to_type, rounding_mode):
+        if (from_type, to_type) == (tl.float32, tl.bfloat16):
+            return f32_to_bf16(data).reshape(data.shape)
+        if (from_type, to_type) == (tl.bfloat16, tl.float32):
+            return bf16_to_f32(data.view(np.uint16)).reshape(data.shape)
+        return original(data, from_type, to_type, rounding_mode)
+
+    interpreter._convert_float = convert
+    try:
+        yield
+    finally:
+        interpreter._convert_float = original
