@@ -27,13 +27,13 @@ def embedding_quant_kernel(
     K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
     row = tl.program_id(0)
     id = tl.load(ids + row)
-    known = (id >= 0) & (id < n)
+    columns = tl.where((id >= 0) & (id < n), k, 0)  # to read
     panel = (id // 32).to(tl.int64)
     lane = id % 32
     for start in range(0, k, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < k
-        read = inside & known
+        read = column < columns
         word = tl.load(codes + panel * (K_WORDS * 32) + lane + column // PER_WORD * 32, mask=read, other=0)
         value = word_element(word, column % PER_WORD, bits, code_dtype)
         if group > 0:
