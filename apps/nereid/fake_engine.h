@@ -1,0 +1,49 @@
+// An engine without a model, for tests of the commands: it replies with what it was asked.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "src/engine/engine.h"
+
+namespace nereid::commands {
+
+struct FakeEngineOptions {
+  bool with_chat_template = true;
+  int32_t max_context = 256;
+  GenerationDefaults defaults;
+};
+
+// Tokens are the 256 byte values (ids 0 to 255) and <s>, </s>, <|user|>, <|assistant|> (256 to
+// 259).
+//   generate: the prompt's byte tokens again, then end of sequence; kLength when cut short
+//   score:    log-probability of ids[i] = -(i % 10) - ids[i] / 1000; top: ids 0..n-1 at -1, -2, ...
+//   bench:    prefill * batch and decode * batch
+class FakeEngine : public Engine {
+ public:
+  explicit FakeEngine(const FakeEngineOptions& options);
+
+  const ModelConfig& config() const override { return config_; }
+  const GenerationDefaults& generation_defaults() const override { return options_.defaults; }
+  const DeviceInfo& device_info() const override { return device_; }
+  int32_t max_context() const override { return options_.max_context; }
+  std::shared_ptr<const text::Tokenizer> tokenizer() const override { return tokenizer_; }
+  std::shared_ptr<const text::ChatTemplate> chat_template() const override { return template_; }
+  double load_seconds() const override { return 0.25; }
+  Result<GenerateResult> generate(const GenerateParams& params) override;
+  Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
+  Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
+                           int32_t batch) override;
+
+  std::vector<GenerateParams> generated;     // every call of generate
+  std::vector<std::vector<int32_t>> scored;  // every call of score
+
+ private:
+  FakeEngineOptions options_;
+  ModelConfig config_;
+  DeviceInfo device_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::ChatTemplate> template_;
+};
+
+}  // namespace nereid::commands

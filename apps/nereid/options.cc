@@ -1,0 +1,130 @@
+// See options.h.
+#include "apps/nereid/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "apps/nereid/default_model.h"
+#include "apps/nereid/progress.h"
+
+namespace nereid::commands {
+namespace {
+
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return failure == std::errc{} && end == text.data() + text.size();
+}
+
+Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
+  const size_t colon = text.find(':');
+  int32_t id = 0;
+  float value = 0;
+  if (colon == std::string::npos || !parse_number(std::string_view(text).substr(0, colon), id) ||
+      !parse_number(std::string_view(text).substr(colon + 1), value)) {
+    return error("--logit-bias: found '{}', expected ID:VALUE such as 42:-5.5", text);
+  }
+  return std::pair{id, value};
+}
+
+}  // namespace
+
+void add_model_option(CLI::App& command, ModelOptions& options) {
+  command.add_option("-m,--model", options.model,
+                     "GGUF file or Hugging Face folder (config.json, *.safetensors). Default: "
+                     "$NEREID_MODEL, else the small model that './dev setup' fetched");
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  add_model_option(command, options);
+  command.add_option("--device", options.device, "Device, see 'nereid devices'")
+      ->capture_default_str();
+  command
+      .add_option("--dtype", options.dtype,
+                  "Computation: f32 everywhere; bf16 activations and KV cache with f32 sums; auto "
+                  "is bf16 where the device is fast at it")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--threads", options.threads, "CPU threads; 0 is one per usable core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command
+      .add_option(
+          "--max-context", options.max_context,
+          "Most tokens of a sequence, prompt and reply; 0 is the model's limit, at most 4096")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--trace", options.trace,
+                     "Write every kernel launch to this file (Chrome trace JSON, for Perfetto)");
+}
+
+Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& needs) {
+  LoadOptions load;
+  NEREID_TRY(load.model_path, resolve_model(options.model));
+  load.device = options.device;
+  load.threads = options.threads;
+  load.dtype = options.dtype == "f32"    ? ComputeType::kF32
+               : options.dtype == "bf16" ? ComputeType::kBF16
+                                         : ComputeType::kAuto;
+  load.max_context = options.max_context;
+  if (load.max_context == 0 && needs.min_context > 0) load.max_context = needs.min_context;
+  load.max_batch = needs.max_batch;
+  load.trace_path = options.trace;
+  return load;
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const Environment& environment,
+                                            const ModelOptions& options, const LoadNeeds& needs) {
+  NEREID_TRY(LoadOptions load, load_options(options, needs));
+  show_progress(load);
+  return environment.load_engine(load);
+}
+
+void add_sampling_options(CLI::App& command, SamplingOptions& options) {
+  command.add_option("--max-tokens,-n", options.max_tokens, "Most tokens to generate")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--temperature,-t", options.temperature,
+                     "0 always takes the most likely token. Default: what the model's "
+                     "generation_config says, else 0");
+  command.add_option("--top-k", options.top_k,
+                     "Draw among the K most likely tokens only; 0 is off");
+  command.add_option("--top-p", options.top_p,
+                     "Draw among the most likely tokens that together reach this probability");
+  command.add_option("--min-p", options.min_p,
+                     "Draw among tokens at least this likely relative to the most likely one");
+  command.add_option("--repetition-penalty", options.repetition_penalty,
+                     "Makes tokens of the prompt and the reply less likely; 1 is off");
+  command.add_option("--presence-penalty", options.presence_penalty,
+                     "Taken from the logit of every token of the reply");
+  command.add_option("--frequency-penalty", options.frequency_penalty,
+                     "The same, times how often the token occurred");
+  command.add_option("--logit-bias", options.logit_bias, "ID:VALUE, added to a token's logit")
+      ->take_all();
+  command.add_option("--seed", options.seed, "Seed of the draw; the same seed gives the same text")
+      ->capture_default_str();
+  command.add_flag("--ignore-eos", options.ignore_eos,
+                   "Go on after the end-of-sequence token, until --max-tokens");
+}
+
+Result<SamplingParams> sampling_params(const SamplingOptions& options,
+                                       const GenerationDefaults& defaults) {
+  SamplingParams params;
+  params.temperature = options.temperature.value_or(defaults.temperature.value_or(0.0f));
+  params.top_k = options.top_k.value_or(defaults.top_k.value_or(0));
+  params.top_p = options.top_p.value_or(defaults.top_p.value_or(1.0f));
+  params.min_p = options.min_p.value_or(defaults.min_p.value_or(0.0f));
+  params.repetition_penalty =
+      options.repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.0f));
+  params.presence_penalty = options.presence_penalty.value_or(0.0f);
+  params.frequency_penalty = options.frequency_penalty.value_or(0.0f);
+  params.seed = options.seed;
+  for (const std::string& text : options.logit_bias) {
+    NEREID_TRY(params.logit_bias.emplace_back(), parse_bias(text));
+  }
+  return params;
+}
+
+}  // namespace nereid::commands
