@@ -2,7 +2,9 @@
 // time (fuel) and output size, without access to files or the environment.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,16 +14,21 @@ namespace nereid::text {
 
 struct ChatTemplateOptions {
   std::string bos_token, eos_token;
+  // What strftime_now sees, in seconds since 1970 and UTC. Absent: the machine's local time.
+  std::optional<int64_t> now_unix_s;
 };
 
+// Immutable, for use by many threads at once.
 class ChatTemplate {
  public:
   // Parse errors name the line of the template.
   static Result<std::shared_ptr<ChatTemplate>> parse(std::string_view source,
                                                      const ChatTemplateOptions& options);
   ~ChatTemplate();
-  // `input_json`: {"messages": [{"role", "content"}...], "tools": [...]?, "add_generation_prompt": bool,
-  // further template variables}. Returns the prompt text.
+  ChatTemplate(const ChatTemplate&) = delete;
+  ChatTemplate& operator=(const ChatTemplate&) = delete;
+  // `input_json`: {"messages": [{"role", "content"}...], "tools": [...]?, "add_generation_prompt":
+  // bool, further template variables}. Returns the prompt text.
   Result<std::string> render(std::string_view input_json) const;
 
  private:

@@ -1,0 +1,15 @@
+//! The parts of Nereid that come from the Rust ecosystem, behind the C ABI declared in
+//! `nereid_text.h`: Hugging Face tokenizers, Jinja chat templates, progress bars.
+
+pub mod abi;
+mod decode;
+mod ffi;
+mod gguf;
+mod model;
+mod pretokenizers;
+mod progress;
+mod python_json;
+mod spm;
+mod strftime;
+mod template;
+mod tokenizer;

@@ -1,0 +1,160 @@
+//! Chat templates: Jinja as `transformers` renders it, under limits that hold for any template.
+//!
+//! - fuel bounds the work and, with it, the memory of a render (minijinja charges for data as well);
+//! - every render runs on a thread of its own with a large stack, because values that a template has
+//!   nested deeply are walked by recursion;
+//! - nothing of the machine is reachable but the current time.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde_json::{Map, Value as Json};
+
+use crate::python_json;
+use crate::strftime::{self, Clock};
+
+const MAX_SOURCE_BYTES: usize = 1 << 20;
+const MAX_INPUT_BYTES: usize = 32 << 20;
+const MAX_OUTPUT_BYTES: usize = 64 << 20;
+/// Fuel of a render: a fixed part for the template and one that grows with what it is given.
+const BASE_FUEL: u64 = 1_000_000;
+const FUEL_PER_INPUT_BYTE: u64 = 16;
+const MAX_FUEL: u64 = 4_000_000;
+/// Address space, not memory: pages are only backed once touched.
+const STACK_BYTES: usize = 1 << 30;
+const NAME: &str = "chat_template";
+
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    pub fn parse(source: &str, bos: &str, eos: &str, clock: Clock) -> Result<Self, String> {
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(format!("chat template has {} bytes, at most {MAX_SOURCE_BYTES} are read", source.len()));
+        }
+        let mut environment = environment(clock);
+        let source = without_generation_tags(source);
+        on_large_stack(|| {
+            environment.add_template_owned(NAME, source).map_err(|e| describe(&e))?;
+            Ok(())
+        })?;
+        Ok(ChatTemplate { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned() })
+    }
+
+    /// `input` is a JSON object: messages, tools, add_generation_prompt and any other variable.
+    pub fn render(&self, input: &str) -> Result<String, String> {
+        if input.len() > MAX_INPUT_BYTES {
+            return Err(format!("chat template input has {} bytes, at most {MAX_INPUT_BYTES} are read", input.len()));
+        }
+        let variables: Json =
+            serde_json::from_str(input).map_err(|e| format!("chat template input: {e}"))?;
+        let Json::Object(mut variables) = variables else {
+            return Err("chat template input: expected a JSON object".to_owned());
+        };
+        self.add_defaults(&mut variables);
+        let fuel = (BASE_FUEL + FUEL_PER_INPUT_BYTE * input.len() as u64).min(MAX_FUEL);
+        let output = on_large_stack(|| self.run(&variables, fuel))?;
+        if output.len() > MAX_OUTPUT_BYTES {
+            return Err(format!("chat template wrote {} bytes, at most {MAX_OUTPUT_BYTES} are allowed", output.len()));
+        }
+        Ok(output)
+    }
+
+    /// What transformers always passes.
+    fn add_defaults(&self, variables: &mut Map<String, Json>) {
+        for (name, value) in [
+            ("tools", Json::Null),
+            ("documents", Json::Null),
+            ("add_generation_prompt", Json::Bool(false)),
+            ("bos_token", Json::String(self.bos_token.clone())),
+            ("eos_token", Json::String(self.eos_token.clone())),
+        ] {
+            variables.entry(name).or_insert(value);
+        }
+    }
+
+    fn run(&self, variables: &Map<String, Json>, fuel: u64) -> Result<String, String> {
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
+        template.render(Value::from(Serde(variables))).map_err(|e| describe(&e))
+    }
+}
+
+fn environment(clock: Clock) -> Environment<'static> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the default delimiters are valid"));
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_recursion_limit(200);
+    environment.add_filter("tojson", python_json::tojson);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
+    });
+    environment.add_function("strftime_now", move |format: String| -> Result<String, Error> {
+        strftime::format_now(clock, &format)
+            .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {e}")))
+    });
+    environment
+}
+
+const RAISED: &str = "raise_exception: ";
+
+fn describe(error: &Error) -> String {
+    let place = error.line().map_or(String::new(), |line| format!(" line {line}"));
+    if error.kind() == ErrorKind::OutOfFuel {
+        return format!("chat template{place}: too much work or output for one prompt");
+    }
+    let mut text = match error.detail() {
+        Some(detail) if detail.starts_with(RAISED) => detail[RAISED.len()..].to_owned(),
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    format!("chat template{place}: {text}")
+}
+
+/// Runs `work` on a new thread and passes on its result, or its panic.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("chat-template".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || crate::ffi::catch(work))
+            .map_err(|e| format!("chat template: cannot start a thread: {e}"))?;
+        thread.join().unwrap_or_else(|_| Err("chat template: the renderer failed".to_owned()))
+    })
+}
+
+/// `{% generation %}` marks the assistant's words for training and prints what it encloses.
+fn without_generation_tags(source: &str) -> String {
+    let mut output = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start + 2);
+        output.push_str(before);
+        rest = tag;
+        let inside = tag.trim_start_matches(['-', '+']).trim_start();
+        for (name, instead) in [("generation", "if true"), ("endgeneration", "endif")] {
+            let closes = |after: &str| after.trim_start().trim_start_matches(['-', '+']).starts_with("%}");
+            if let Some(after) = inside.strip_prefix(name).filter(|after| closes(after)) {
+                output.push_str(&tag[..tag.len() - inside.len()]);
+                output.push_str(instead);
+                rest = after;
+                break;
+            }
+        }
+    }
+    output.push_str(rest);
+    output
+}
