@@ -26,9 +26,9 @@ struct LoadOptions {
   std::string device = "auto";  // "auto", "cpu", "null"
   int threads = 0;              // 0: one per core this process may use
   ComputeType dtype = ComputeType::kAuto;
-  int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
-  int32_t max_batch = 1;        // sequences decoded together
-  std::string trace_path;       // write a launch trace (Chrome trace JSON) here
+  int32_t max_context = 0;  // tokens per sequence; 0: the model's limit, at most 4096
+  int32_t max_batch = 1;    // sequences decoded together
+  std::string trace_path;   // write a launch trace (Chrome trace JSON) here
   // Called while a missing pack is built: variants done, variants in all.
   std::function<void(int done, int total, const std::string& what)> on_pack_progress;
   // Called while weights are loaded: bytes done, bytes in all.
@@ -38,7 +38,7 @@ struct LoadOptions {
 struct SamplingParams {
   float temperature = 0.0f;  // 0 = greedy
   float top_p = 1.0f, min_p = 0.0f;
-  int32_t top_k = 0;         // 0 = off
+  int32_t top_k = 0;  // 0 = off
   float repetition_penalty = 1.0f, presence_penalty = 0.0f, frequency_penalty = 0.0f;
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
@@ -62,7 +62,8 @@ struct GenerateResult {
 // What follows each position of a given token sequence.
 struct ScoreResult {
   std::vector<float> logprobs;  // [n]: log-probability of ids[i] given ids[< i]; NaN for i = 0
-  std::vector<std::vector<std::pair<int32_t, float>>> top;  // [n][top_n]: best continuations of ids[<= i]
+  std::vector<std::vector<std::pair<int32_t, float>>>
+      top;  // [n][top_n]: best continuations of ids[<= i]
 };
 
 struct BenchPoint {  // tokens per second over all sequences; 0 where not asked for
@@ -82,11 +83,14 @@ class Engine {
   virtual std::shared_ptr<const text::ChatTemplate> chat_template() const = 0;  // may be null
   virtual double load_seconds() const = 0;
 
-  // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of range.
+  // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of
+  // range.
   virtual Result<GenerateResult> generate(const GenerateParams& params) = 0;
   virtual Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) = 0;
-  // `batch` sequences: prefill of `prefill` tokens each, then `decode` steps starting at `context` tokens.
-  virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context, int32_t batch) = 0;
+  // `batch` sequences: prefill of `prefill` tokens each, then `decode` steps starting at `context`
+  // tokens.
+  virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
+                                   int32_t batch) = 0;
 };
 
 struct CompileOptions {
@@ -95,8 +99,8 @@ struct CompileOptions {
   std::string out_path;  // empty: the pack cache, where Engine::load looks
 };
 
-// Records what the model launches on the null device and writes the pack with exactly those kernels.
-// Needs the kernel toolchain (Python, Triton, nereid-cc). Returns the path of the pack.
+// Records what the model launches on the null device and writes the pack with exactly those
+// kernels. Needs the kernel toolchain (Python, Triton, nereid-cc). Returns the path of the pack.
 Result<std::string> compile_pack(const CompileOptions& options);
 
 }  // namespace nereid

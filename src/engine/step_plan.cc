@@ -12,7 +12,9 @@ namespace {
 constexpr int64_t kAlignWords = 16;  // sections start at 64-byte borders: kernels assume 16
 constexpr int kNumSections = 12;
 
-int64_t aligned(int64_t words) { return (words + kAlignWords - 1) / kAlignWords * kAlignWords; }
+int64_t aligned(int64_t words) {
+  return (words + kAlignWords - 1) / kAlignWords * kAlignWords;
+}
 
 }  // namespace
 
@@ -38,12 +40,12 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
   const auto count = static_cast<int32_t>(slice.tokens.size());
   const int32_t context = slice.first_position + count;
   const int32_t page_size = limits_.page_size;
-  NEREID_CHECK(count > 0 && rows_ + count <= limits_.max_rows, "{} rows after {} of {}", count, rows_,
-               limits_.max_rows);
+  NEREID_CHECK(count > 0 && rows_ + count <= limits_.max_rows, "{} rows after {} of {}", count,
+               rows_, limits_.max_rows);
   const auto pages_needed = static_cast<size_t>((context + page_size - 1) / page_size);
-  NEREID_CHECK(slice.pages.size() >= pages_needed &&
-                   pages_needed <= static_cast<size_t>(limits_.max_pages),
-               "{} pages for {} positions, limit {}", slice.pages.size(), context, limits_.max_pages);
+  NEREID_CHECK(
+      slice.pages.size() >= pages_needed && pages_needed <= static_cast<size_t>(limits_.max_pages),
+      "{} pages for {} positions, limit {}", slice.pages.size(), context, limits_.max_pages);
 
   seq_start_.push_back(rows_);
   seq_queries_.push_back(count);
@@ -57,8 +59,8 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
     positions_.push_back(position);
     slots_.push_back(slice.pages[static_cast<size_t>(position / page_size)] * page_size +
                      position % page_size);
-    const bool wanted = slice.logits == LogitRows::kAll ||
-                        (slice.logits == LogitRows::kLast && token + 1 == count);
+    const bool wanted =
+        slice.logits == LogitRows::kAll || (slice.logits == LogitRows::kLast && token + 1 == count);
     if (wanted) logit_index_.push_back(rows_ + token);
   }
   rows_ += count;
@@ -86,8 +88,9 @@ void StepPlan::add_group(bool decode) {
 }
 
 void StepPlan::build(std::span<const SequenceSlice> slices) {
-  NEREID_CHECK(!slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
-               "{} slices, limit {}", slices.size(), limits_.max_sequences);
+  NEREID_CHECK(
+      !slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
+      "{} slices, limit {}", slices.size(), limits_.max_sequences);
   for (auto* list : {&words_, &order_, &tokens_, &positions_, &slots_, &logit_index_, &seq_start_,
                      &seq_queries_, &seq_context_, &page_table_}) {
     list->clear();
@@ -117,8 +120,8 @@ void StepPlan::build(std::span<const SequenceSlice> slices) {
 
 nn::StepInputs StepPlan::inputs(DevicePtr base) const {
   const auto view = [&](const Section& section) {
-    return Tensor(base + static_cast<uint64_t>(section.offset) * sizeof(int32_t), DType::kI32,
-                  {section.count});
+    return Tensor(DType::kI32, {section.count},
+                  base + static_cast<uint64_t>(section.offset) * sizeof(int32_t));
   };
   nn::StepInputs inputs;
   inputs.tokens = view(tokens_at_);
@@ -129,8 +132,9 @@ nn::StepInputs StepPlan::inputs(DevicePtr base) const {
   inputs.seq_queries = view(queries_at_);
   inputs.seq_context = view(context_at_);
   inputs.page_table =
-      Tensor(view(pages_at_).ptr(), DType::kI32,
-             {static_cast<int64_t>(seq_start_.size()), static_cast<int64_t>(limits_.max_pages)});
+      Tensor(DType::kI32,
+             {static_cast<int64_t>(seq_start_.size()), static_cast<int64_t>(limits_.max_pages)},
+             view(pages_at_).ptr());
   for (const Group& group : groups_) {
     inputs.groups.push_back({.tile_seq = view(group.tile_seq),
                              .tile_first = view(group.tile_first),

@@ -1,5 +1,5 @@
-// From sequences to the integers of one step: rows, positions, cache slots, tiles, page table. Pure host
-// code; the result goes to the device in one copy.
+// From sequences to the integers of one step: rows, positions, cache slots, tiles, page table. Pure
+// host code; the result goes to the device in one copy.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "src/nn/step.h"
-#include "src/tensor/buffer.h"
+#include "src/tensor/tensor.h"
 
 namespace nereid {
 
@@ -34,8 +34,8 @@ class StepPlan {
  public:
   explicit StepPlan(const StepLimits& limits);
 
-  // Slices of one token are decode rows and come first; the others follow in order. Row r of the step
-  // belongs to slice order()[...]: logit rows are in the order of the slices as laid out.
+  // Slices of one token are decode rows and come first; the others follow in order. Row r of the
+  // step belongs to slice order()[...]: logit rows are in the order of the slices as laid out.
   void build(std::span<const SequenceSlice> slices);
 
   int32_t rows() const { return rows_; }

@@ -1,4 +1,5 @@
-// The decoder graph: embed -> layers {norm, qkv, rope + cache write, attention, out, norm, mlp} -> norm -> head.
+// The decoder graph: embed -> layers {norm, qkv, rope + cache write, attention, out, norm, mlp} ->
+// norm -> head.
 #include "src/nn/decoder.h"
 
 #include "src/base/check.h"
@@ -32,32 +33,34 @@ ops::HeadShape heads_of(const AttentionSpec& attention) {
 }  // namespace
 
 Tensor Decoder::residual(int64_t rows) const {
-  return Tensor(activations_.residual.ptr(), DType::kF32, {rows, spec_.hidden_size});
+  return Tensor(DType::kF32, {rows, spec_.hidden_size}, activations_.residual.ptr());
 }
 
 Tensor Decoder::normed(int64_t rows) const {
-  return Tensor(activations_.normed.ptr(), types_.compute, {rows, spec_.hidden_size});
+  return Tensor(types_.compute, {rows, spec_.hidden_size}, activations_.normed.ptr());
 }
 
 Tensor Decoder::cache(const Buffer& buffer) const {
-  return Tensor(buffer.ptr(), kv_.dtype,
-                {kv_.num_pages, spec_.attention.num_kv_heads, kv_.page_size,
-                 spec_.attention.head_dim});
+  return Tensor(
+      kv_.dtype,
+      {kv_.num_pages, spec_.attention.num_kv_heads, kv_.page_size, spec_.attention.head_dim},
+      buffer.ptr());
 }
 
 // normed = RMSNorm(residual)
 Status Decoder::norm(const Buffer& weight, int64_t rows) {
-  return ops::rms_norm(*launcher_, {.x = residual(rows),
-                                    .weight = Tensor(weight.ptr(), DType::kF32, {spec_.hidden_size}),
-                                    .out = normed(rows),
-                                    .eps = spec_.norm.eps});
+  return ops::rms_norm(*launcher_,
+                       {.x = residual(rows),
+                        .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
+                        .out = normed(rows),
+                        .eps = spec_.norm.eps});
 }
 
 Status Decoder::attend(size_t layer, const StepInputs& inputs) {
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
-  const Tensor q(activations_.q.ptr(), types_.compute, {rows, attention.q_size()});
-  const Tensor out(activations_.attention.ptr(), types_.compute, {rows, attention.q_size()});
+  const Tensor q(types_.compute, {rows, attention.q_size()}, activations_.q.ptr());
+  const Tensor out(types_.compute, {rows, attention.q_size()}, activations_.attention.ptr());
   for (const AttentionGroup& group : inputs.groups) {
     NEREID_RETURN_IF_ERROR(ops::attention(
         *launcher_,
@@ -79,11 +82,13 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs) {
          .window = spec_.layers[layer].sliding_window,
          .softcap = attention.softcap,
          .out = out,
-         .partial = Tensor(activations_.partial.ptr(), DType::kF32,
+         .partial = Tensor(DType::kF32,
                            {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits,
-                            attention.head_dim}),
-         .lse = Tensor(activations_.lse.ptr(), DType::kF32,
-                       {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits})}));
+                            attention.head_dim},
+                           activations_.partial.ptr()),
+         .lse = Tensor(DType::kF32,
+                       {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits},
+                       activations_.lse.ptr())}));
   }
   return {};
 }
@@ -95,15 +100,16 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
   const int64_t rows = inputs.tokens.dim(0);
   NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows));
 
-  const Tensor qkv(activations_.qkv.ptr(), DType::kF32, {rows, attention.qkv_size()});
+  const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
-    NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
-                                                    .weight = &part.weight,
-                                                    .bias = part.bias.ptr(),
-                                                    .out = qkv.columns(part.column, part.weight.n)}));
+    NEREID_RETURN_IF_ERROR(
+        ops::linear(*launcher_, {.x = normed(rows),
+                                 .weight = &part.weight,
+                                 .bias = part.bias.ptr(),
+                                 .out = qkv.columns(part.column, part.weight.n)}));
   }
   const auto head_norm = [&](const Buffer& weight) {
-    return weight ? Tensor(weight.ptr(), DType::kF32, {attention.head_dim}) : Tensor();
+    return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
   };
   const int64_t half = attention.rope.rotary_dim / 2;
   NEREID_RETURN_IF_ERROR(ops::rope_kv_write(
@@ -117,19 +123,18 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
        .norm_eps = spec_.norm.eps,
        .positions = inputs.positions,
        .slots = inputs.slots,
-       .cosine = Tensor(cosine_.ptr(), DType::kF32, {limits_.max_context, half}),
-       .sine = Tensor(sine_.ptr(), DType::kF32, {limits_.max_context, half}),
-       .q_out = Tensor(activations_.q.ptr(), types_.compute, {rows, attention.q_size()}),
+       .cosine = Tensor(DType::kF32, {limits_.max_context, half}, cosine_.ptr()),
+       .sine = Tensor(DType::kF32, {limits_.max_context, half}, sine_.ptr()),
+       .q_out = Tensor(types_.compute, {rows, attention.q_size()}, activations_.q.ptr()),
        .k_cache = cache(kv_.keys[layer]),
        .v_cache = cache(kv_.values[layer])}));
   NEREID_RETURN_IF_ERROR(attend(layer, inputs));
-  return ops::linear(*launcher_,
-                     {.x = Tensor(activations_.attention.ptr(), types_.compute,
-                                  {rows, attention.q_size()}),
-                      .weight = &weights.attention_out.weight,
-                      .bias = weights.attention_out.bias.ptr(),
-                      .out = residual(rows),
-                      .residual = true});
+  return ops::linear(*launcher_, {.x = Tensor(types_.compute, {rows, attention.q_size()},
+                                              activations_.attention.ptr()),
+                                  .weight = &weights.attention_out.weight,
+                                  .bias = weights.attention_out.bias.ptr(),
+                                  .out = residual(rows),
+                                  .residual = true});
 }
 
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
@@ -137,7 +142,7 @@ Status Decoder::mlp_block(size_t layer, int64_t rows) {
   const LayerWeights& weights = weights_.layers[layer];
   NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows));
   const int64_t width = spec_.mlp.intermediate_size;
-  const Tensor hidden(activations_.mlp.ptr(), types_.compute, {rows, width});
+  const Tensor hidden(types_.compute, {rows, width}, activations_.mlp.ptr());
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
                                                     .weight = &weights.gate.weight,
@@ -145,16 +150,16 @@ Status Decoder::mlp_block(size_t layer, int64_t rows) {
                                                     .gate = gate_of(spec_.mlp.activation),
                                                     .out = hidden}));
   } else {
-    const Tensor gate(activations_.gate.ptr(), DType::kF32, {rows, width});
-    const Tensor up(activations_.up.ptr(), DType::kF32, {rows, width});
+    const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
+    const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
     for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
-      NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
-                                                      .weight = &part->weight,
-                                                      .bias = part->bias.ptr(),
-                                                      .out = out}));
+      NEREID_RETURN_IF_ERROR(ops::linear(
+          *launcher_,
+          {.x = normed(rows), .weight = &part->weight, .bias = part->bias.ptr(), .out = out}));
     }
     NEREID_RETURN_IF_ERROR(ops::gated_product(
-        *launcher_, {.gate = gate, .up = up, .out = hidden, .activation = gate_of(spec_.mlp.activation)}));
+        *launcher_,
+        {.gate = gate, .up = up, .out = hidden, .activation = gate_of(spec_.mlp.activation)}));
   }
   return ops::linear(*launcher_, {.x = hidden,
                                   .weight = &weights.down.weight,
@@ -169,14 +174,14 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
   if (count == 0) return Tensor();
   NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
                limits_.max_logit_rows);
-  const Tensor rows(activations_.head_normed.ptr(), types_.compute, {count, spec_.hidden_size});
+  const Tensor rows(types_.compute, {count, spec_.hidden_size}, activations_.head_normed.ptr());
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = residual(inputs.tokens.dim(0)),
                    .index = inputs.logit_rows,
-                   .weight = Tensor(weights_.final_norm.ptr(), DType::kF32, {spec_.hidden_size}),
+                   .weight = Tensor(DType::kF32, {spec_.hidden_size}, weights_.final_norm.ptr()),
                    .out = rows,
                    .eps = spec_.norm.eps}));
-  const Tensor logits(activations_.logits.ptr(), DType::kF32, {count, spec_.vocab_size});
+  const Tensor logits(DType::kF32, {count, spec_.vocab_size}, activations_.logits.ptr());
   NEREID_RETURN_IF_ERROR(
       ops::linear(*launcher_, {.x = rows, .weight = &weights_.head(spec_), .out = logits}));
   return logits;
@@ -185,9 +190,8 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
 Result<Tensor> Decoder::forward(const StepInputs& inputs) {
   const int64_t rows = inputs.tokens.dim(0);
   NEREID_CHECK(rows > 0 && rows <= limits_.max_rows, "{} rows, limit {}", rows, limits_.max_rows);
-  NEREID_RETURN_IF_ERROR(ops::embed(*launcher_, {.ids = inputs.tokens,
-                                                 .table = &weights_.embedding,
-                                                 .out = residual(rows)}));
+  NEREID_RETURN_IF_ERROR(ops::embed(
+      *launcher_, {.ids = inputs.tokens, .table = &weights_.embedding, .out = residual(rows)}));
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
     NEREID_RETURN_IF_ERROR(attention_block(layer, inputs));
     NEREID_RETURN_IF_ERROR(mlp_block(layer, rows));

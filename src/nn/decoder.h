@@ -1,4 +1,5 @@
-// The forward pass of a decoder: reads a DecoderSpec, launches operators, knows no architecture by name.
+// The forward pass of a decoder: reads a DecoderSpec, launches operators, knows no architecture by
+// name.
 #pragma once
 
 #include "src/base/result.h"
@@ -11,10 +12,10 @@ namespace nereid::nn {
 
 // Sizes of everything a step touches, fixed at load.
 struct DecoderLimits {
-  int32_t max_rows = 0;        // tokens of a step
-  int32_t max_logit_rows = 0;  // rows of a step whose logits are wanted
-  int32_t max_decode_rows = 0; // rows whose attention may be split
-  int32_t max_context = 0;     // positions of a sequence
+  int32_t max_rows = 0;         // tokens of a step
+  int32_t max_logit_rows = 0;   // rows of a step whose logits are wanted
+  int32_t max_decode_rows = 0;  // rows whose attention may be split
+  int32_t max_context = 0;      // positions of a sequence
   int32_t decode_splits = 1;
   int32_t page_size = 0, num_pages = 0;
 };
@@ -45,8 +46,8 @@ class Decoder {
   static Result<Decoder> create(Launcher& launcher, DecoderSpec spec, DecoderWeights weights,
                                 const DecoderTypes& types, const DecoderLimits& limits);
 
-  // One step. The result views f32 [logit rows, vocab] and is valid until the next step; empty when no
-  // logits were asked for.
+  // One step. The result views f32 [logit rows, vocab] and is valid until the next step; empty when
+  // no logits were asked for.
   Result<Tensor> forward(const StepInputs& inputs);
 
   const DecoderSpec& spec() const { return spec_; }

@@ -29,10 +29,10 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
 Status Decoder::allocate() {
   Device& device = launcher_->device();
   const auto make = [&](Buffer& buffer, DType dtype, int64_t rows, int64_t columns) -> Status {
-    const uint64_t bytes = static_cast<uint64_t>(rows) * static_cast<uint64_t>(columns) *
-                           dtype_size(dtype);
+    const uint64_t bytes =
+        static_cast<uint64_t>(rows) * static_cast<uint64_t>(columns) * dtype_size(dtype);
     if (bytes == 0) return {};
-    NEREID_TRY(buffer, Buffer::create(device, bytes));
+    NEREID_TRY(buffer, Buffer::alloc(device, bytes));
     return {};
   };
   const AttentionSpec& attention = spec_.attention;
@@ -54,7 +54,8 @@ Status Decoder::allocate() {
   NEREID_RETURN_IF_ERROR(make(a.mlp, types_.compute, rows, width));
   NEREID_RETURN_IF_ERROR(make(a.gate, DType::kF32, unfused ? rows : 0, width));
   NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
-  NEREID_RETURN_IF_ERROR(make(a.head_normed, types_.compute, limits_.max_logit_rows, spec_.hidden_size));
+  NEREID_RETURN_IF_ERROR(
+      make(a.head_normed, types_.compute, limits_.max_logit_rows, spec_.hidden_size));
   NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
 
   kv_ = {.dtype = types_.cache, .num_pages = limits_.num_pages, .page_size = limits_.page_size};
@@ -73,14 +74,15 @@ Status Decoder::make_rope_tables() {
   const auto half = static_cast<int64_t>(frequencies.inverse.size());
   const auto table_bytes = static_cast<uint64_t>(limits_.max_context * half) * sizeof(float);
   Device& device = launcher_->device();
-  NEREID_TRY(cosine_, Buffer::create(device, table_bytes));
-  NEREID_TRY(sine_, Buffer::create(device, table_bytes));
-  NEREID_TRY(Buffer inverse, Buffer::create(device, static_cast<uint64_t>(half) * sizeof(float)));
-  NEREID_RETURN_IF_ERROR(device.upload(inverse.ptr(), std::as_bytes(std::span(frequencies.inverse))));
+  NEREID_TRY(cosine_, Buffer::alloc(device, table_bytes));
+  NEREID_TRY(sine_, Buffer::alloc(device, table_bytes));
+  NEREID_TRY(Buffer inverse, Buffer::alloc(device, static_cast<uint64_t>(half) * sizeof(float)));
+  NEREID_RETURN_IF_ERROR(
+      device.upload(inverse.ptr(), std::as_bytes(std::span(frequencies.inverse))));
   NEREID_RETURN_IF_ERROR(ops::rope_table(
-      *launcher_, {.inverse_frequencies = Tensor(inverse.ptr(), DType::kF32, {half}),
-                   .cosine = Tensor(cosine_.ptr(), DType::kF32, {limits_.max_context, half}),
-                   .sine = Tensor(sine_.ptr(), DType::kF32, {limits_.max_context, half}),
+      *launcher_, {.inverse_frequencies = Tensor(DType::kF32, {half}, inverse.ptr()),
+                   .cosine = Tensor(DType::kF32, {limits_.max_context, half}, cosine_.ptr()),
+                   .sine = Tensor(DType::kF32, {limits_.max_context, half}, sine_.ptr()),
                    .scale = frequencies.attention_factor}));
   return device.synchronize();
 }
@@ -95,15 +97,21 @@ uint64_t Decoder::cache_bytes() const {
 
 std::vector<Decoder::NamedBuffer> Decoder::buffers() const {
   const Activations& a = activations_;
-  std::vector<NamedBuffer> all = {
-      {"residual", -1, &a.residual},   {"normed", -1, &a.normed},
-      {"qkv", -1, &a.qkv},             {"q", -1, &a.q},
-      {"attention", -1, &a.attention}, {"partial", -1, &a.partial},
-      {"lse", -1, &a.lse},             {"mlp", -1, &a.mlp},
-      {"gate", -1, &a.gate},           {"up", -1, &a.up},
-      {"head_normed", -1, &a.head_normed}, {"logits", -1, &a.logits},
-      {"rope_cosine", -1, &cosine_},   {"rope_sine", -1, &sine_},
-      {"embedding", -1, &weights_.embedding.codes}};
+  std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
+                                  {"normed", -1, &a.normed},
+                                  {"qkv", -1, &a.qkv},
+                                  {"q", -1, &a.q},
+                                  {"attention", -1, &a.attention},
+                                  {"partial", -1, &a.partial},
+                                  {"lse", -1, &a.lse},
+                                  {"mlp", -1, &a.mlp},
+                                  {"gate", -1, &a.gate},
+                                  {"up", -1, &a.up},
+                                  {"head_normed", -1, &a.head_normed},
+                                  {"logits", -1, &a.logits},
+                                  {"rope_cosine", -1, &cosine_},
+                                  {"rope_sine", -1, &sine_},
+                                  {"embedding", -1, &weights_.embedding.codes}};
   for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
     const auto index = static_cast<int32_t>(layer);
     all.push_back({"k_cache", index, &kv_.keys[layer]});

@@ -94,8 +94,8 @@ Result<std::vector<LinearWeights>> load_qkv(Loader& loader, const DecoderSpec& s
   }
   int64_t column = 0;
   for (size_t part = 0; part < kQkvRoles.size(); ++part) {
-    NEREID_TRY(auto linear, loader.linear(kQkvRoles[part], kQkvBiasRoles[part],
-                                          spec.attention.qkv_bias, layer));
+    NEREID_TRY(auto linear,
+               loader.linear(kQkvRoles[part], kQkvBiasRoles[part], spec.attention.qkv_bias, layer));
     linear.column = column;
     column += linear.weight.n;
     result.push_back(std::move(linear));

@@ -9,7 +9,7 @@
 #include "src/device/launcher.h"
 #include "src/nn/decoder_spec.h"
 #include "src/quant/weight.h"
-#include "src/tensor/buffer.h"
+#include "src/tensor/tensor.h"
 #include "src/weights/source.h"
 
 namespace nereid::nn {

@@ -67,7 +67,8 @@ RopeFrequencies rope_frequencies(const RopeSpec& spec) {
   if (spec.scaling.kind == RopeScaling::Kind::kYarn) {
     result.attention_factor = spec.scaling.attention_factor;
     if (result.attention_factor == 0) {
-      result.attention_factor = spec.scaling.factor > 1 ? 0.1f * std::log(spec.scaling.factor) + 1 : 1;
+      result.attention_factor =
+          spec.scaling.factor > 1 ? 0.1f * std::log(spec.scaling.factor) + 1 : 1;
     }
   }
   return result;

@@ -14,7 +14,8 @@ struct RopeFrequencies {
 };
 
 // RoPE: arXiv 2104.09864. Linear: position interpolation, arXiv 2306.15595. YaRN: arXiv 2309.00071.
-// Llama 3: by wavelength against the original context, as the Llama 3.1 model card's reference does.
+// Llama 3: by wavelength against the original context, as the Llama 3.1 model card's reference
+// does.
 RopeFrequencies rope_frequencies(const RopeSpec& spec);
 
 }  // namespace nereid::nn

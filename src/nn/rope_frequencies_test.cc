@@ -21,7 +21,8 @@ TEST(RopeFrequencies, PlainIsGeometric) {
 }
 
 TEST(RopeFrequencies, LinearDividesAll) {
-  const auto result = rope_frequencies(spec_with({.kind = RopeScaling::Kind::kLinear, .factor = 4}));
+  const auto result =
+      rope_frequencies(spec_with({.kind = RopeScaling::Kind::kLinear, .factor = 4}));
   EXPECT_FLOAT_EQ(result.inverse[0], 0.25f);
   EXPECT_FLOAT_EQ(result.inverse[16], 0.0025f);
 }
@@ -32,7 +33,7 @@ TEST(RopeFrequencies, Llama3KeepsShortAndStretchesLongWavelengths) {
                                                   .low_freq_factor = 1,
                                                   .high_freq_factor = 4,
                                                   .original_max_position = 8192}));
-  EXPECT_FLOAT_EQ(result.inverse[0], 1.0f);  // wavelength 6.3 < 2048
+  EXPECT_FLOAT_EQ(result.inverse[0], 1.0f);               // wavelength 6.3 < 2048
   const float last = std::pow(10000.0f, -62.0f / 64.0f);  // wavelength 47,000 > 8192
   EXPECT_NEAR(result.inverse[31] / (last / 8), 1.0, 1e-5);
   // Index 24: frequency 1e-3, wavelength 6283.2; smooth = (8192 / 6283.2 - 1) / 3 = 0.101266.

@@ -1,16 +1,17 @@
-// What one step of a decoder works on: integers that the host prepared and the KV cache they point into.
+// What one step of a decoder works on: integers that the host prepared and the KV cache they point
+// into.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "src/device/dtype.h"
-#include "src/tensor/buffer.h"
 #include "src/tensor/tensor.h"
 
 namespace nereid::nn {
 
-// Paged keys and values of every layer. Slot s of a page table entry is page s / page_size, row s % page_size.
+// Paged keys and values of every layer. Slot s of a page table entry is page s / page_size, row s %
+// page_size.
 struct KvCache {
   DType dtype = DType::kF32;
   int32_t num_pages = 0;
@@ -24,7 +25,7 @@ struct AttentionGroup {
   Tensor tile_seq;    // i32 [tiles]: sequence of the step
   Tensor tile_first;  // i32 [tiles]: first query token, counted in its sequence
   int32_t tile_tokens = 0;
-  int32_t num_splits = 1;  // programs that share the pages of a tile
+  int32_t num_splits = 1;           // programs that share the pages of a tile
   int32_t first_row = 0, rows = 0;  // the rows of the step that the tiles cover
 };
 

@@ -38,8 +38,8 @@ Status rope_kv_write(Launcher& launcher, const RopeKvWriteArgs& args);
 
 struct AttentionArgs {
   HeadShape heads;
-  Tensor q;                 // [rows of the step, num_heads * head_dim]
-  Tensor k_cache, v_cache;  // [pages, num_kv_heads, page_size, head_dim]
+  Tensor q;                                    // [rows of the step, num_heads * head_dim]
+  Tensor k_cache, v_cache;                     // [pages, num_kv_heads, page_size, head_dim]
   Tensor tile_seq, tile_first;                 // i32 [tiles]
   Tensor seq_start, seq_queries, seq_context;  // i32 [sequences]
   Tensor page_table;                           // i32 [sequences, max_pages]
@@ -53,7 +53,8 @@ struct AttentionArgs {
   Tensor lse;            // f32 [rows, num_heads, num_splits]; num_splits > 1
 };
 
-// Online softmax (arXiv 2205.14135) over pages (arXiv 2309.06180), with split-KV for few long sequences.
+// Online softmax (arXiv 2205.14135) over pages (arXiv 2309.06180), with split-KV for few long
+// sequences.
 Status attention(Launcher& launcher, const AttentionArgs& args);
 
 }  // namespace nereid::ops

@@ -10,18 +10,17 @@ namespace {
 
 void check_linear(const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
-  NEREID_CHECK(args.x.dim(1) == weight.k && args.x.row_stride() == weight.k, "x {}, weight [{}, {}]",
-               args.x.describe(), weight.n, weight.k);
+  NEREID_CHECK(args.x.dim(1) == weight.k && args.x.row_stride() == weight.k,
+               "x {}, weight [{}, {}]", args.x.text(), weight.n, weight.k);
   NEREID_CHECK(args.out.dim(1) == weight.n && args.out.dim(0) == args.x.dim(0),
-               "x {}, weight [{}, {}], out {}", args.x.describe(), weight.n, weight.k,
-               args.out.describe());
+               "x {}, weight [{}, {}], out {}", args.x.text(), weight.n, weight.k, args.out.text());
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
                static_cast<int>(args.gate));
   NEREID_CHECK(args.up == nullptr || (args.up->n == weight.n && args.up->k == weight.k &&
                                       args.up->format == weight.format),
                "gate and up differ in shape or format");
   NEREID_CHECK(!args.residual || args.out.dtype() == DType::kF32, "residual out {}",
-               args.out.describe());
+               args.out.text());
 }
 
 }  // namespace
@@ -60,8 +59,8 @@ Status embed(Launcher& launcher, const EmbedArgs& args) {
   const quant::Weight& table = *args.table;
   NEREID_CHECK(args.out.dim(1) == table.k && args.out.dim(0) == args.ids.dim(0) &&
                    args.ids.dtype() == DType::kI32,
-               "ids {}, table [{}, {}], out {}", args.ids.describe(), table.n, table.k,
-               args.out.describe());
+               "ids {}, table [{}, {}], out {}", args.ids.text(), table.n, table.k,
+               args.out.text());
   return launcher.launch<kernels::EmbeddingQuant>({.out_dtype = args.out.dtype(),
                                                    .bits = table.format.bits,
                                                    .code_dtype = table.format.code_dtype,

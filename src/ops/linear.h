@@ -8,13 +8,15 @@
 
 namespace nereid::ops {
 
-// What a linear layer does with its product. Values as kernels/linear.py's `gate` key field has them.
+// What a linear layer does with its product. Values as kernels/linear.py's `gate` key field has
+// them.
 enum class Gate : uint8_t { kNone = 0, kSilu = 1, kGeluTanh = 2, kGeluErf = 3 };
 
 struct LinearArgs {
   Tensor x;                               // [rows, k], f32/bf16/f16, dense
   const quant::Weight* weight = nullptr;  // [n, k]
-  const quant::Weight* up = nullptr;      // gated: out = gate(x weight^T) * (x up^T); same format as weight
+  const quant::Weight* up =
+      nullptr;  // gated: out = gate(x weight^T) * (x up^T); same format as weight
   Gate gate = Gate::kNone;
   DevicePtr bias = 0;     // f32 [n]; 0: none
   Tensor out;             // [rows, n]; may be a column slice of a wider matrix

@@ -10,15 +10,14 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
   const int64_t rows = args.out.dim(0);
   const int64_t dim = args.out.dim(1);
   NEREID_CHECK(args.x.dim(1) == dim && args.weight.dim(0) == dim, "x {}, weight {}, out {}",
-               args.x.describe(), args.weight.describe(), args.out.describe());
-  NEREID_CHECK(args.index.empty() ? args.x.dim(0) >= rows : args.index.dim(0) >= rows,
-               "x {}, index {}, out {}", args.x.describe(), args.index.describe(),
-               args.out.describe());
+               args.x.text(), args.weight.text(), args.out.text());
+  NEREID_CHECK(!args.index ? args.x.dim(0) >= rows : args.index.dim(0) >= rows,
+               "x {}, index {}, out {}", args.x.text(), args.index.text(), args.out.text());
   return launcher.launch<kernels::RmsNorm>({.x_dtype = args.x.dtype(),
                                             .weight_dtype = args.weight.dtype(),
                                             .out_dtype = args.out.dtype(),
                                             .dim = dim,
-                                            .has_index = !args.index.empty()},
+                                            .has_index = static_cast<bool>(args.index)},
                                            {.x = args.x.ptr(),
                                             .weight = args.weight.ptr(),
                                             .index = args.index.ptr(),
