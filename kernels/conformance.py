@@ -74,7 +74,7 @@ def prepare(kernel: Kernel, case: Case) -> Prepared:
 
 def _expected(kernel, case, key, inputs, seen, what) -> dict[str, np.ndarray]:
     outputs = kernel.reference(key, {name: _private(value) for name, value in seen.items()})
-    written = [arg.name for arg in kernel.pointers if arg.access != "read" and seen[arg.name] is not None]
+    written = [arg.name for arg in kernel.pointers if arg.access in ("write", "readwrite") and seen[arg.name] is not None]
     if sorted(outputs) != sorted(written):
         raise SpecError(f"{what}: the reference returned {sorted(outputs)}, written arguments are {sorted(written)}")
     expected = {}
@@ -124,13 +124,14 @@ def compare(prepared: Prepared, name: str, got: np.ndarray) -> str:
 def check_memory(prepared: Prepared, memory: Mapping[str, np.ndarray]) -> list[str]:
     """Compares all memory after a run: outputs by tolerance, the rest must be untouched."""
     problems = []
+    scratch = {arg.name for arg in prepared.kernel.pointers if arg.access == "scratch"}
     for name, before in prepared.inputs.items():
         if before is None:
             continue
         if name in prepared.expected:
             if problem := compare(prepared, name, memory[name]):
                 problems.append(problem)
-        elif memory[name].tobytes() != before.tobytes():
+        elif name not in scratch and memory[name].tobytes() != before.tobytes():
             problems.append(f"{name}: changed, but it is not declared as written")
     return problems
 

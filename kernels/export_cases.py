@@ -44,6 +44,8 @@ def _argument(prepared: Prepared, arg: Any, blob: _Blob) -> dict[str, Any]:
     if array is None:
         return entry | {"null": True}
     entry |= {"shape": list(array.shape), "input": blob.add(array)}
+    if arg.access == "scratch":
+        entry["scratch"] = True
     if arg.name in prepared.expected:
         tolerance = prepared.tolerance[arg.name]
         entry["expected"] = blob.add(prepared.expected[arg.name])

@@ -22,7 +22,7 @@ COMPILER_SOURCES = ROOT.parent / "src" / "compiler"
 
 _CPP_TYPES = {"i32": "int32_t", "i64": "int64_t", "u32": "uint32_t", "u64": "uint64_t", "f32": "float"}
 _ARG_KINDS = {"i32": "kI32", "i64": "kI64", "u32": "kU32", "u64": "kU64", "f32": "kF32"}
-_ACCESS = {"read": "kRead", "write": "kWrite", "readwrite": "kReadWrite"}
+_ACCESS = {"read": "kRead", "write": "kWrite", "readwrite": "kReadWrite", "scratch": "kReadWrite"}
 
 
 def _hash_files(paths: list[Path], base: Path) -> str:
@@ -80,9 +80,9 @@ def _arg_member(arg: Ptr | Scalar) -> str:
         if arg.divisible:
             notes.append(f"a multiple of {arg.divisible}")
         return f"    {_CPP_TYPES[arg.type]} {arg.name};" + (f"  // {'; '.join(notes)}" if notes else "") + "\n"
-    notes = [f"{arg.dtype} ({arg.shape})", {"read": "in", "write": "out", "readwrite": "in/out"}[arg.access]]
+    notes = [f"{arg.dtype} ({arg.shape})", {"read": "in", "write": "out", "readwrite": "in/out", "scratch": "scratch"}[arg.access]]
     if arg.optional:
-        notes.append(f"null unless {arg.optional}")
+        notes.append(f"may be null: {arg.optional}")
     if arg.doc:
         notes.append(arg.doc)
     return f"    DevicePtr {arg.name}{' = 0' if arg.optional else ''};  // {'; '.join(notes)}\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from kernels.spec import Kernel, SpecError
 
-from kernels import activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope
+from kernels import activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope, sampling
 
-FAMILIES = (activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope)
+FAMILIES = (activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope, sampling)
 
 
 def _collect() -> dict[str, Kernel]:

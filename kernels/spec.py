@@ -80,7 +80,7 @@ class Flag:
 @dataclass(frozen=True)
 class Ptr:
     """A 16-byte aligned device address. `dtype` is a key field's name or a short dtype name; `access` is
-    "read", "write" or "readwrite"; `shape` documents what it points to. `optional` names a key flag (or any
+    "read", "write", "readwrite" or "scratch" (contents before and after mean nothing); `shape` documents what it points to. `optional` names a key flag (or any
     text) that says when it may be null."""
 
     name: str
@@ -263,8 +263,8 @@ class Kernel:
         key_dtypes = {field_.name for field_ in self.key if isinstance(field_, DType)}
         if arg.dtype not in DTYPES and arg.dtype not in key_dtypes:
             raise SpecError(f"argument {arg.name}: {arg.dtype!r} is neither a dtype nor a DType key field")
-        if arg.access not in ("read", "write", "readwrite"):
-            raise SpecError(f"argument {arg.name}: access {arg.access!r} is not read, write or readwrite")
+        if arg.access not in ("read", "write", "readwrite", "scratch"):
+            raise SpecError(f"argument {arg.name}: access {arg.access!r} is not read, write, readwrite or scratch")
         if not arg.shape.strip():
             raise SpecError(f"argument {arg.name}: shape is missing")
 
