@@ -88,17 +88,16 @@ std::string describe_json(const json& value) {
   return value.dump(-1, ' ', true, json::error_handler_t::replace);
 }
 
-std::string printable(std::string_view text) {
-  constexpr size_t kMaxShown = 64;
+std::string printable(std::string_view text, size_t max_shown) {
   std::string out;
-  for (const char c : text.substr(0, kMaxShown)) {
+  for (const char c : text.substr(0, max_shown)) {
     if (c >= 0x20 && c < 0x7f) {
       out += c;
     } else {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
   }
-  if (text.size() > kMaxShown) out += "...";
+  if (text.size() > max_shown) out += "...";
   return out;
 }
 

@@ -22,7 +22,8 @@ Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limit
 // A short description of a value for error messages: "42", "'abc'", "an array", "nothing" for null.
 std::string describe_json(const nlohmann::json& value);
 
-// Text from a file made fit for a one-line message: control and non-ASCII bytes escaped, cut at 64.
-std::string printable(std::string_view text);
+// Text from a file made fit for a one-line message: control and non-ASCII bytes escaped, cut at
+// `max_shown`.
+std::string printable(std::string_view text, size_t max_shown = 64);
 
 }  // namespace nereid

@@ -36,7 +36,7 @@ Result<int64_t> int_field(const json& object, const char* name, int64_t min, int
                     (!value->is_number_unsigned() ||
                      value->get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
   if (!fits || value->get<int64_t>() < min || value->get<int64_t>() > max) {
-    return error("field '{}': expected an integer from {} to {}", name, min, max);
+    return error("field '{}': expected an integer from {} to {}", printable(name), min, max);
   }
   return value->get<int64_t>();
 }
@@ -75,7 +75,7 @@ Result<std::vector<PackKeyField>> parse_key(const json& key) {
     } else if (value.is_boolean()) {
       fields.push_back({name, value.get<bool>() ? "1" : "0"});
     } else {
-      return error("key field '{}': expected an integer or a string", name);
+      return error("key field '{}': expected an integer or a string", printable(name));
     }
   }
   return fields;
@@ -153,7 +153,7 @@ Result<PackVariant> parse_variant(const json& entry, std::span<const std::byte> 
   NEREID_TRY(variant.kernel, string_field(entry, "kernel"));
   NEREID_TRY(const json* key, object_field(entry, "key"));
   NEREID_TRY(variant.key, parse_key(*key));
-  const std::string name = variant_name(variant.kernel, variant.key);
+  const std::string name = printable(variant_name(variant.kernel, variant.key), 512);
   NEREID_TRY_CONTEXT(const json* choices, array_field(entry, "choices"), name);
   for (const json& choice : *choices) {
     const std::string what = fmt::format("{} choice {}", name, variant.choices.size());
@@ -190,7 +190,7 @@ Result<std::string_view> manifest_text(std::span<const std::byte> file) {
 
 Status check_version(const json& root) {
   NEREID_TRY(const std::string format, string_field(root, "format"));
-  if (format != "nereid-pack") return error("format '{}', expected 'nereid-pack'", format);
+  if (format != "nereid-pack") return error("format '{}', expected 'nereid-pack'", printable(format));
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   NEREID_TRY(const int64_t version, int_field(root, "version", 0, kMax));
   if (version != kFormatVersion) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/json.h"
 #include "src/base/sha256.h"
 #include "src/pack/manifest.h"
 
@@ -20,7 +21,7 @@ Status check_digests(const Manifest& manifest, std::span<const std::byte> file) 
 
 Status check_target(const std::string& target, std::span<const std::string> targets) {
   if (targets.empty() || std::ranges::find(targets, target) != targets.end()) return {};
-  return error("made for {}, this device runs {}", target, fmt::join(targets, ", "));
+  return error("made for {}, this device runs {}", printable(target), fmt::join(targets, ", "));
 }
 
 }  // namespace
@@ -46,7 +47,7 @@ Result<Pack> Pack::open(const std::string& path, std::span<const std::string> ta
   for (size_t at = 0; at < manifest.variants.size(); ++at) {
     const PackVariant& variant = manifest.variants[at];
     std::string name = variant_name(variant.kernel, variant.key);
-    if (!pack.index_.emplace(name, at).second) return error("{}: {} twice", path, name);
+    if (!pack.index_.emplace(name, at).second) return error("{}: {} twice", path, printable(name, 512));
   }
   pack.target_ = std::move(manifest.target);
   pack.triton_version_ = std::move(manifest.triton_version);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -111,7 +112,8 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   namespace fs = std::filesystem;
   const fs::path kernels = fs::absolute(fs::path(tools.kernels_dir) / "").parent_path();
   const std::string out = fs::absolute(path).string();
-  const ScopedFile request_file{fmt::format("{}.request.{}.json", out, ::getpid())};
+  static std::atomic<int> builds = 0;  // of this process, which may build in several threads
+  const ScopedFile request_file{fmt::format("{}.request.{}.{}.json", out, ::getpid(), ++builds)};
   NEREID_RETURN_IF_ERROR(write_file_atomically(request_file.path, request.request_json));
   ProcessOptions run;
   run.argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack"};
