@@ -105,6 +105,40 @@ def _row_times_panels(
 
 
 @triton.jit
+def _rows_times_nibbles(
+    x, codes, scales, mins, row, row_inside, panel,
+    k: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """[BLOCK_M, 32] f32 for bf16 x and 4-bit codes of one panel: a matrix product with the bare codes per group,
+    then its scale. 0x4300 | code is 128 + code in bf16, so a code costs a shift and a bit operation; the words
+    already lie in the order of pairs along k."""
+    WORDS: tl.constexpr = group // 8
+    GROUPS: tl.constexpr = k // group
+    kk = tl.arange(0, group)
+    lane = tl.arange(0, 32)
+    half = tl.arange(0, 64)  # row 0 even, row 0 odd, row 1 even, ...
+    nibble = (tl.arange(0, 4) * 4).to(tl.int16)
+    word_at = (codes + panel * (k // 8 * 32)).to(tl.pointer_type(tl.int16), bitcast=True)
+    word_at = word_at + tl.arange(0, WORDS)[:, None] * 64 + half[None, :]
+    scale_at = scales + panel * (GROUPS * 32) + lane
+    min_at = mins + panel * (GROUPS * 32) + lane
+    x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+    acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
+    for g in range(0, GROUPS):
+        word = tl.load(word_at + g * (WORDS * 64))
+        code = ((word[:, None, :] >> nibble[None, :, None]) & 15) | 0x4300
+        code = tl.reshape(code, (WORDS, 4, 32, 2)).to(tl.bfloat16, bitcast=True)
+        code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
+        xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0.0)
+        x_sum = tl.sum(xs.to(tl.float32), axis=1)[:, None]
+        part = tl.dot(xs, code) - (128.0 + zero) * x_sum
+        acc += part * tl.load(scale_at + g * 32).to(tl.float32)[None, :]
+        if has_min:
+            acc += tl.load(min_at + g * 32).to(tl.float32)[None, :] * x_sum
+    return acc
+
+
+@triton.jit
 def weight_tile(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
@@ -155,7 +189,16 @@ def linear_kernel(
     if n % BLOCK_N != 0:
         # the last program's panels past the end: read the last one again, store nothing
         panel = tl.minimum(panel, (n + 31) // 32 - 1)
-    if DOT:
+    if DOT == 2:
+        tl.static_assert(BLOCK_N == 32 and bits == 4)
+        acc = _rows_times_nibbles(
+            x, codes, scales, mins, row, row_inside, block_n.to(tl.int64), k, zero, group, has_min, BLOCK_M
+        )
+        if gate != 0:
+            up = _rows_times_nibbles(
+                x, codes2, scales2, mins2, row, row_inside, block_n.to(tl.int64), k, zero, group, has_min, BLOCK_M
+            )
+    elif DOT == 1:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         kk = tl.arange(0, BLOCK_K)
