@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
       "the entry ABI is in docs/cpu-compiler.md."};
   nereid::CompileOptions options;
   bool list_stages = false;
+  bool print_cpu = false;
   app.add_option("inputs", options.inputs, "TTIR files; - reads standard input");
   app.add_option("-o,--output", options.output, "Output file; - writes text to standard output");
   std::string cpu_names;
@@ -97,6 +98,7 @@ int main(int argc, char** argv) {
   app.add_option("--dump-after", options.dump_after, "Print the code after this stage to stderr")
       ->check(CLI::IsMember(stage_names));
   app.add_flag("--list-stages", list_stages, "List the stages and exit");
+  app.add_flag("--print-cpu", print_cpu, "Print the name of this machine's CPU and exit");
   app.footer("Stages:\n" + stage_list() +
              "\nExample:\n  nereid-cc add.ttir -o add.so --cpu znver4");
   CLI11_PARSE(app, argc, argv);
@@ -104,6 +106,11 @@ int main(int argc, char** argv) {
   if (list_stages) {
     std::fputs(stage_list().c_str(), stdout);
     return 0;
+  }
+  if (print_cpu) {
+    auto target = nereid::make_target("native");
+    if (target) std::puts(target->cpu.c_str());
+    return target ? 0 : 1;
   }
   options.emit = kinds.at(kind_name);
   bool is_text = options.emit != EmitKind::kObject && options.emit != EmitKind::kSharedObject;
