@@ -249,7 +249,7 @@ TEST_F(Commands, ChatKeepsTheConversation) {
   // The fake engine says all of the conversation again.
   EXPECT_EQ(run({"chat"}, "one\ntwo\n").out, "one\noneonetwo\n");
   EXPECT_EQ(run({"chat"}, "one\n/reset\ntwo\\\nthree").out, "one\ntwo\nthree\n");
-  EXPECT_EQ(run({"chat", "--system", "s:"}, "one\n/exit\ntwo").out, "s:one\n");
+  EXPECT_EQ(run({"chat", "--system", "s:"}, "one\n/exit\ntwo").out, "<|system|>s:one\n");
   EXPECT_THAT(run({"chat"}, "/what\n").out, HasSubstr("unknown command '/what'"));
   fake.with_chat_template = false;
   EXPECT_EQ(run({"chat"}, "one\n").exit_code, 1);
