@@ -2,10 +2,13 @@
 // Block formats are laid out as ggml lays them out; the meaning of their bytes is in reference.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/base/result.h"
 
@@ -42,5 +45,22 @@ std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype);
 // Bytes of a row-major tensor whose rows are whole blocks. Dimensions below 1, a last dimension
 // that is no multiple of the block, and products past 2^62 are errors.
 Result<uint64_t> storage_bytes(StorageFormat format, std::span<const int64_t> shape);
+
+// A tensor as stored. Shapes are row-major, outermost first: a linear weight is [out, in].
+struct StoredTensor {
+  std::string name;  // canonical (Hugging Face) name: "model.layers.0.self_attn.q_proj.weight"
+  StorageFormat format = StorageFormat::kF32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;  // in the mapped file
+};
+
+// Whoever maps the files that stored tensors lie in.
+class TensorPages {
+ public:
+  virtual ~TensorPages() = default;
+  // The pages of this tensor will not be read again soon (keeps resident memory flat while
+  // loading).
+  virtual void release(const StoredTensor& tensor) const = 0;
+};
 
 }  // namespace nereid

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "src/base/result.h"
+#include "src/weights/field_reader.h"
 #include "src/weights/source.h"
 
 namespace nereid {
@@ -14,6 +15,8 @@ struct ConfigLimits {
   static constexpr int32_t kVocab = 1 << 22, kHidden = 1 << 17, kIntermediate = 1 << 20,
                            kLayers = 1024, kHeads = 1024, kHeadDim = 1024, kPositions = 1 << 28;
 };
+
+inline constexpr NumberRange kRopeThetaRange{2, 1e12};
 
 // Ranges of single fields are the readers' business; this checks what ties fields together.
 Status check_config(const ModelConfig& config);

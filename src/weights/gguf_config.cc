@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -83,7 +84,9 @@ Status read_rope_scaling(const File& file, FieldReader& fields, RopeScaling& sca
     scaling.factor = fields.number("rope.scaling.factor", positive);
     scaling.beta_fast = fields.number_or("rope.scaling.yarn_beta_fast", positive, 32);
     scaling.beta_slow = fields.number_or("rope.scaling.yarn_beta_slow", positive, 1);
-    scaling.attention_factor = fields.number_or("rope.scaling.attn_factor", {0, 1e6}, 0);
+    // A factor on top of the usual 1 + 0.1 ln(factor).
+    const float extra = fields.number_or("rope.scaling.attn_factor", positive, 1);
+    scaling.attention_factor = extra * (1 + 0.1f * std::log(std::max(scaling.factor, 1.0f)));
     scaling.original_max_position =
         fields.integer("rope.scaling.original_context_length", {1, Limits::kPositions});
   }
@@ -185,7 +188,7 @@ Result<ModelConfig> read_config(const File& file) {
   config.intermediate_size = fields.integer("feed_forward_length", {1, Limits::kIntermediate});
   config.max_position = fields.integer("context_length", {1, Limits::kPositions});
   config.rms_norm_eps = fields.number("attention.layer_norm_rms_epsilon", {0, 1});
-  config.rope_theta = fields.number_or("rope.freq_base", {1e-3, 1e12}, 10000.0f);
+  config.rope_theta = fields.number_or("rope.freq_base", kRopeThetaRange, 10000.0f);
   if (fields.integer_or("expert_count", {0, 1 << 20}, 0) != 0) {
     fields.fail("expert_count", "0: mixture-of-experts models are not supported");
   }

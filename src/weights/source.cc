@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "src/weights/gguf_source.h"
+#include "src/weights/hf_source.h"
 
 namespace nereid {
 
@@ -21,6 +22,7 @@ Result<std::unique_ptr<ModelSource>> open_model(const std::string& path) {
     return error("{}: no such file or directory, expected a .gguf file or a model directory", path);
   }
   if (code) return error("{}: {}", path, code.message());
+  if (std::filesystem::is_directory(status)) return open_hf(path);
   return open_gguf(path);
 }
 

@@ -19,14 +19,6 @@
 
 namespace nereid {
 
-// A tensor as stored. Shapes are row-major, outermost first: a linear weight is [out, in].
-struct StoredTensor {
-  std::string name;  // canonical (Hugging Face) name: "model.layers.0.self_attn.q_proj.weight"
-  StorageFormat format;
-  std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;  // in the mapped file
-};
-
 struct RopeScaling {
   enum class Kind : uint8_t { kNone, kLinear, kLlama3, kYarn } kind = Kind::kNone;
   float factor = 1;
@@ -66,9 +58,8 @@ struct GenerationDefaults {
   std::optional<int32_t> top_k;
 };
 
-class ModelSource {
+class ModelSource : public TensorPages {
  public:
-  virtual ~ModelSource() = default;
   virtual const ModelConfig& config() const = 0;
   virtual const GenerationDefaults& generation() const = 0;
   // Sorted by name.
@@ -80,9 +71,6 @@ class ModelSource {
   virtual uint64_t file_bytes() const = 0;
   // Key/value metadata for `nereid inspect`, in file order.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
-  // The pages of this tensor will not be read again soon (keeps resident memory flat while
-  // loading).
-  virtual void release(const StoredTensor& tensor) const = 0;
 };
 
 // A .gguf file or a Hugging Face directory. Hostile input is expected: everything is

@@ -1,0 +1,99 @@
+// The table of formats and what follows from a row of it.
+#include "src/quant/format.h"
+
+#include <array>
+
+#include "src/base/check.h"
+#include "src/quant/formats.h"
+
+namespace nereid::quant {
+namespace {
+
+constexpr int64_t kPanelRows = 32;
+constexpr int64_t kColumnUnit = 32;
+
+int64_t round_up(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// By StorageFormat.
+std::array<QuantFormat, kNumStorageFormats> make_table() {
+  std::array<QuantFormat, kNumStorageFormats> table{};
+  std::array<bool, kNumStorageFormats> filled{};
+  for (const auto formats : {unquantised_formats(), round_formats(), k_formats()}) {
+    for (const QuantFormat& format : formats) {
+      const auto index = static_cast<size_t>(format.storage);
+      NEREID_CHECK(!filled[index], "{} is declared twice", storage_info(format.storage).name);
+      filled[index] = true;
+      table[index] = format;
+    }
+  }
+  for (size_t index = 0; index < filled.size(); ++index) {
+    NEREID_CHECK(filled[index], "{} has no row",
+                 storage_info(static_cast<StorageFormat>(index)).name);
+  }
+  return table;
+}
+
+}  // namespace
+
+const QuantFormat& quant_format(StorageFormat storage) {
+  static const std::array<QuantFormat, kNumStorageFormats> table = make_table();
+  return table[static_cast<size_t>(storage)];
+}
+
+PlaneFormat plane_format(StorageFormat storage) {
+  return quant_format(storage).planes;
+}
+
+PlaneBytes plane_bytes(const PlaneFormat& format, int64_t n, int64_t k) {
+  NEREID_CHECK(n > 0 && k > 0, "weight [{}, {}]", n, k);
+  const auto rows = static_cast<uint64_t>(round_up(n, kPanelRows));
+  const auto columns = static_cast<uint64_t>(round_up(k, kColumnUnit));
+  PlaneBytes bytes;
+  bytes.codes = rows * columns * static_cast<uint64_t>(format.bits) / 8;
+  if (format.group == 0) return bytes;
+  NEREID_CHECK(k % format.group == 0, "{} columns in groups of {}", k, format.group);
+  bytes.scales = rows * static_cast<uint64_t>(k / format.group) * dtype_size(format.scale_dtype);
+  if (format.has_min) bytes.mins = bytes.scales;
+  return bytes;
+}
+
+StoredRows stored_rows(const StoredTensor& tensor) {
+  StoredRows result;
+  result.columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+  const StorageInfo& info = storage_info(tensor.format);
+  result.row_bytes = static_cast<uint64_t>(result.columns) / info.block_elements * info.block_bytes;
+  NEREID_CHECK(result.row_bytes > 0 && tensor.bytes.size() % result.row_bytes == 0,
+               "{} bytes of rows of {}", tensor.bytes.size(), result.row_bytes);
+  result.rows = static_cast<int64_t>(tensor.bytes.size() / result.row_bytes);
+  return result;
+}
+
+void dequantise(const StoredTensor& tensor, std::span<float> out) {
+  const StorageInfo& info = storage_info(tensor.format);
+  const auto blocks = static_cast<int64_t>(tensor.bytes.size() / info.block_bytes);
+  NEREID_CHECK(out.size() == static_cast<size_t>(blocks) * info.block_elements,
+               "{} floats for {} blocks", out.size(), blocks);
+  quant_format(tensor.format).dequantise(tensor.bytes.data(), blocks, out.data());
+}
+
+Status check_finite(const StoredTensor& tensor, int64_t first, int64_t count) {
+  const StoredRows all = stored_rows(tensor);
+  NEREID_CHECK(first >= 0 && count >= 0 && first + count <= all.rows, "rows {} + {} of {}", first,
+               count, all.rows);
+  const QuantFormat& format = quant_format(tensor.format);
+  const auto row_blocks =
+      static_cast<int64_t>(all.row_bytes / storage_info(tensor.format).block_bytes);
+  const std::byte* begin = tensor.bytes.data() + static_cast<uint64_t>(first) * all.row_bytes;
+  if (format.is_finite(begin, count * row_blocks)) return {};
+  for (int64_t row = first; row < first + count; ++row, begin += all.row_bytes) {
+    if (!format.is_finite(begin, row_blocks)) {
+      return error("row {}: found a NaN or infinite {}, expected finite numbers", row,
+                   format.planes.group == 0 ? "element" : "scale");
+    }
+  }
+  return {};
+}
+
+}  // namespace nereid::quant

@@ -1,0 +1,151 @@
+// Uploading in bounded pieces and launching the repack kernels.
+#include "src/quant/weight.h"
+
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "src/base/check.h"
+
+namespace nereid::quant {
+namespace {
+
+constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
+
+bool reads_files(const Launcher& launcher) {
+  return launcher.device().info().driver != "null";
+}
+
+bool is_block_format(StorageFormat format) {
+  return storage_info(format).block_elements > 1;
+}
+
+// Repacks `rows` raw rows at `raw` to rows [row_offset, row_offset + rows) of the planes.
+Status repack(Launcher& launcher, StorageFormat storage, DevicePtr raw, const Weight& weight,
+              int32_t rows, int32_t row_offset) {
+  const StorageInfo& info = storage_info(storage);
+  if (!is_block_format(storage)) {
+    return launcher.launch<kernels::RepackDense>(
+        {.dtype = weight.format.code_dtype, .k = weight.k},
+        {.raw = raw, .codes = weight.codes.ptr(), .rows = rows, .row_offset = row_offset});
+  }
+  return launcher.launch<kernels::RepackBlocks>({.format = info.gguf_type,
+                                                 .block = info.block_elements,
+                                                 .block_bytes = info.block_bytes,
+                                                 .bits = weight.format.bits,
+                                                 .group = weight.format.group,
+                                                 .scale_dtype = weight.format.scale_dtype,
+                                                 .has_min = weight.format.has_min ? 1 : 0,
+                                                 .k = weight.k},
+                                                {.raw = raw,
+                                                 .codes = weight.codes.ptr(),
+                                                 .scales = weight.scales.ptr(),
+                                                 .mins = weight.mins.ptr(),
+                                                 .rows = rows,
+                                                 .row_offset = row_offset});
+}
+
+Status repack_part(Launcher& launcher, const StoredTensor& part, const Buffer& staging,
+                   const Weight& weight, int64_t row_offset) {
+  const StoredRows stored = stored_rows(part);
+  const auto piece = static_cast<int64_t>(staging.bytes() / stored.row_bytes);
+  for (int64_t first = 0; first < stored.rows; first += piece) {
+    const int64_t rows = std::min(piece, stored.rows - first);
+    if (reads_files(launcher)) {
+      NEREID_RETURN_IF_ERROR(check_finite(part, first, rows));
+    }
+    const auto raw = part.bytes.subspan(static_cast<uint64_t>(first) * stored.row_bytes,
+                                        static_cast<uint64_t>(rows) * stored.row_bytes);
+    NEREID_RETURN_IF_ERROR(launcher.device().upload(staging.ptr(), raw));
+    NEREID_RETURN_IF_ERROR(repack(launcher, part.format, staging.ptr(), weight,
+                                  static_cast<int32_t>(rows),
+                                  static_cast<int32_t>(row_offset + first)));
+  }
+  return {};
+}
+
+Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int64_t k) {
+  Weight weight;
+  weight.format = plane_format(storage);
+  weight.n = n;
+  weight.k = k;
+  const PlaneBytes bytes = plane_bytes(weight.format, n, k);
+  NEREID_TRY(weight.codes, Buffer::alloc(device, bytes.codes));
+  if (bytes.scales > 0) {
+    NEREID_TRY(weight.scales, Buffer::alloc(device, bytes.scales));
+  }
+  if (bytes.mins > 0) {
+    NEREID_TRY(weight.mins, Buffer::alloc(device, bytes.mins));
+  }
+  return weight;
+}
+
+}  // namespace
+
+Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
+                           std::span<const StoredTensor* const> parts) {
+  NEREID_CHECK(!parts.empty(), "a weight of no tensors");
+  const StorageFormat storage = parts[0]->format;
+  const int64_t k = stored_rows(*parts[0]).columns;
+  int64_t n = 0;
+  uint64_t largest = 0, row_bytes = 0;
+  for (const StoredTensor* part : parts) {
+    const StoredRows stored = stored_rows(*part);
+    NEREID_CHECK(part->format == storage && stored.columns == k, "{} and {} cannot be fused",
+                 parts[0]->name, part->name);
+    n += stored.rows;
+    row_bytes = stored.row_bytes;
+    largest = std::max<uint64_t>(largest, part->bytes.size());
+  }
+  NEREID_CHECK(n <= INT32_MAX, "{} rows", n);
+  Device& device = launcher.device();
+  NEREID_TRY_CONTEXT(Weight weight, make_planes(device, storage, n, k), parts[0]->name);
+  const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
+  NEREID_TRY_CONTEXT(const Buffer staging, Buffer::alloc(device, staging_bytes), parts[0]->name);
+  int64_t row_offset = 0;
+  for (const StoredTensor* part : parts) {
+    const Status status = repack_part(launcher, *part, staging, weight, row_offset);
+    if (!status) return with_context(status.error(), fmt::format("tensor '{}'", part->name));
+    row_offset += stored_rows(*part).rows;
+    pages.release(*part);
+  }
+  NEREID_RETURN_IF_ERROR(device.synchronize());  // staging goes away
+  return weight;
+}
+
+Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
+                               std::span<const StoredTensor* const> parts) {
+  NEREID_CHECK(!parts.empty(), "a vector of no tensors");
+  const StorageFormat storage = parts[0]->format;
+  NEREID_CHECK(!is_block_format(storage), "vector {} is quantised", parts[0]->name);
+  uint64_t total_bytes = 0;
+  for (const StoredTensor* part : parts) {
+    if (part->format != storage) {
+      return error("tensor '{}': found format {}, expected {} as '{}'", part->name,
+                   storage_info(part->format).name, storage_info(storage).name, parts[0]->name);
+    }
+    total_bytes += part->bytes.size();
+  }
+  Device& device = launcher.device();
+  NEREID_TRY(Buffer stored, Buffer::alloc(device, total_bytes));
+  uint64_t offset = 0;
+  for (const StoredTensor* part : parts) {
+    const StoredRows rows = stored_rows(*part);
+    if (reads_files(launcher)) {
+      const Status finite = check_finite(*part, 0, rows.rows);
+      if (!finite) return with_context(finite.error(), fmt::format("tensor '{}'", part->name));
+    }
+    NEREID_RETURN_IF_ERROR(device.upload(stored.ptr() + offset, part->bytes));
+    offset += part->bytes.size();
+    pages.release(*part);
+  }
+  if (storage == StorageFormat::kF32) return stored;
+  const auto count = static_cast<int64_t>(total_bytes / storage_info(storage).block_bytes);
+  NEREID_TRY(Buffer out, Buffer::alloc(device, static_cast<uint64_t>(count) * sizeof(float)));
+  NEREID_RETURN_IF_ERROR(launcher.launch<kernels::Convert>(
+      {.x_dtype = plane_format(storage).code_dtype, .out_dtype = DType::kF32},
+      {.x = stored.ptr(), .out = out.ptr(), .count = count}));
+  NEREID_RETURN_IF_ERROR(device.synchronize());  // the stored form goes away
+  return out;
+}
+
+}  // namespace nereid::quant

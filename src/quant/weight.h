@@ -1,0 +1,33 @@
+// Stored tensors -> device memory in the layout that kernels read.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "src/base/result.h"
+#include "src/device/launcher.h"
+#include "src/quant/format.h"
+#include "src/quant/storage.h"
+#include "src/tensor/tensor.h"
+
+namespace nereid::quant {
+
+// A weight [n, k] in device memory, in panels (format.h). Owns its planes.
+struct Weight {
+  PlaneFormat format;
+  int64_t n = 0, k = 0;
+  Buffer codes, scales, mins;  // mins is empty without has_min, scales too when unquantised
+};
+
+// Uploads the stored rows of `parts` through a staging buffer of bounded size and repacks them with
+// kernels. `parts`: matrices [n_i, k] of one format; n is the sum of n_i (q, k and v fused). Errors
+// name the tensor: a NaN or infinite scale or element, no memory. On the null device nothing is
+// read from the file.
+Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
+                           std::span<const StoredTensor* const> parts);
+
+// Vectors of one unquantised format (norm weights, biases), concatenated, as f32.
+Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
+                               std::span<const StoredTensor* const> parts);
+
+}  // namespace nereid::quant
