@@ -1,0 +1,166 @@
+// Gives every stored tensor a buffer, lets results overwrite operands that die there, and packs buffers
+// into the scratch area so that tiles which are never alive together share memory.
+#include "src/compiler/lower/planner.h"
+
+namespace nereid::lower {
+
+namespace tt = mlir::triton;
+namespace scf = mlir::scf;
+
+constexpr uint64_t kMaxStackBytes = 64 << 10;
+constexpr uint64_t kBufferAlign = 64;
+
+int Planner::new_buffer(mlir::Value value) {
+  auto type = mlir::cast<mlir::RankedTensorType>(value.getType());
+  Buffer buffer;
+  buffer.shape.assign(type.getShape().begin(), type.getShape().end());
+  buffer.element = type.getElementType();
+  buffer.bytes = type.getNumElements() * element_bytes(buffer.element);
+  buffer.on_stack = type.getNumElements() <= small_elements_;
+  buffer.first = ~0u;
+  plan_.buffers.push_back(std::move(buffer));
+  return static_cast<int>(plan_.buffers.size()) - 1;
+}
+
+// `value` lives in the buffer from position `from` to its last reader.
+void Planner::extend(int index, mlir::Value value, unsigned from) {
+  Buffer& buffer = plan_.buffers[index];
+  const Readers& readers = readers_[value];
+  buffer.first = std::min(buffer.first, from);
+  buffer.last = std::max({buffer.last, from, readers.last});
+  if (readers.other_block) {  // basic blocks are not in time order
+    buffer.first = 0;
+    buffer.last = counter_;
+  }
+}
+
+// May `op` compute its result into the storage of `carried` while reading it? Only if each element
+// depends on no other element of `carried`.
+bool Planner::reads_in_place(mlir::Operation* op, mlir::Value carried) {
+  llvm::SmallVector<std::pair<mlir::Value, bool>, 8> work;  // value, still at the same element
+  llvm::DenseSet<std::pair<mlir::Value, unsigned>> seen;
+  if (auto dot = mlir::dyn_cast<tt::DotOp>(op)) {
+    work = {{dot.getA(), false}, {dot.getB(), false}, {dot.getC(), true}};
+  } else if (is_elementwise_op(op)) {
+    for (mlir::Value operand : op->getOperands()) work.push_back({operand, true});
+  } else {
+    for (mlir::Value operand : op->getOperands()) work.push_back({operand, false});
+  }
+  while (!work.empty()) {
+    auto [value, aligned] = work.pop_back_val();
+    if (!seen.insert({value, aligned}).second) continue;
+    if (value == carried) {
+      if (!aligned) return false;
+      continue;
+    }
+    mlir::Operation* producer = value.getDefiningOp();
+    if (!producer || stored_.count(value) || !is_tensor(value)) continue;
+    bool same = aligned && is_elementwise_op(producer);
+    for (mlir::Value operand : producer->getOperands()) work.push_back({operand, same});
+  }
+  return true;
+}
+
+// Lets the value that a loop yields for `carried` be computed in place.
+void Planner::share_with_carried(mlir::Value yielded, mlir::Value carried, int buffer) {
+  mlir::Operation* op = yielded.getDefiningOp();
+  if (!op || !stored_.count(yielded) || plan_.stored(yielded)) return;
+  if (op->getBlock() != carried.getParentBlock()) return;
+  if (readers_[carried].last > plan_.position[op]) return;
+  if (op->getNumRegions() != 0 || mlir::isa<tt::AtomicRMWOp, tt::AtomicCASOp>(op)) return;
+  if (!reads_in_place(op, carried)) return;
+  plan_.buffer_of[yielded] = buffer;
+  auto dot = mlir::dyn_cast<tt::DotOp>(op);
+  if (dot && readers_[dot.getC()].roots.size() == 1) {
+    share_with_carried(dot.getC(), carried, buffer);
+  }
+}
+
+void Planner::assign_loop(scf::ForOp loop) {
+  auto* yield = loop.getBody()->getTerminator();
+  for (auto [index, argument] : llvm::enumerate(loop.getRegionIterArgs())) {
+    if (!is_tensor(argument) || plan_.inductions.count(argument)) continue;
+    mlir::Value result = loop.getResult(index);
+    int buffer = plan_.stored(result) ? plan_.buffer_of[result] : new_buffer(result);
+    plan_.buffer_of[argument] = buffer;
+    plan_.buffer_of[result] = buffer;
+    extend(buffer, result, plan_.position[loop]);
+    extend(buffer, argument, plan_.end_position[loop]);
+    share_with_carried(yield->getOperand(index), argument, buffer);
+  }
+}
+
+void Planner::assign_buffers() {
+  for (mlir::Block& block : func_.getBody()) {
+    if (block.isEntryBlock()) continue;
+    for (mlir::Value argument : block.getArguments()) {
+      if (!is_tensor(argument)) continue;
+      int buffer = new_buffer(argument);
+      plan_.buffer_of[argument] = buffer;
+      plan_.buffers[buffer].first = 0;
+      plan_.buffers[buffer].last = counter_;
+    }
+  }
+  for (mlir::Operation* op : order_) {
+    unsigned position = plan_.position[op];
+    if (auto loop = mlir::dyn_cast<scf::ForOp>(op)) {
+      assign_loop(loop);
+      continue;
+    }
+    if (auto loop = mlir::dyn_cast<scf::WhileOp>(op)) {
+      for (auto arguments : {loop.getBeforeArguments(), loop.getAfterArguments()}) {
+        for (mlir::Value argument : arguments) {
+          if (!is_tensor(argument)) continue;
+          int buffer = plan_.buffer_of[argument] = new_buffer(argument);
+          extend(buffer, argument, position);
+          extend(buffer, argument, plan_.end_position[op]);
+        }
+      }
+    }
+    for (mlir::Value result : op->getResults()) {
+      if (!stored_.count(result)) continue;
+      int buffer = plan_.stored(result) ? plan_.buffer_of[result] : new_buffer(result);
+      plan_.buffer_of[result] = buffer;
+      extend(buffer, result, position);
+      if (mlir::isa<scf::IfOp, scf::WhileOp>(op)) {
+        Buffer& stored = plan_.buffers[buffer];
+        stored.last = std::max(stored.last, plan_.end_position[op]);
+      }
+    }
+  }
+}
+
+void Planner::place_buffers() {
+  std::vector<Buffer*> in_scratch;
+  uint64_t stack = 0;
+  for (Buffer& buffer : plan_.buffers) {
+    if (buffer.on_stack && stack + buffer.bytes <= kMaxStackBytes) {
+      stack += buffer.bytes;
+      continue;
+    }
+    buffer.on_stack = false;
+    in_scratch.push_back(&buffer);
+  }
+  llvm::stable_sort(in_scratch, [](Buffer* a, Buffer* b) { return a->first < b->first; });
+  std::vector<Buffer*> placed;
+  for (Buffer* buffer : in_scratch) {
+    std::vector<std::pair<uint64_t, uint64_t>> taken;  // [begin, end) of buffers alive at once
+    for (Buffer* other : placed) {
+      if (other->first <= buffer->last && buffer->first <= other->last) {
+        taken.push_back({other->offset, other->offset + other->bytes});
+      }
+    }
+    llvm::sort(taken);
+    uint64_t offset = 0;
+    for (auto [begin, end] : taken) {
+      if (offset + buffer->bytes <= begin) break;
+      offset = std::max(offset, llvm::alignTo(end, kBufferAlign));
+    }
+    buffer->offset = offset;
+    placed.push_back(buffer);
+    plan_.scratch_bytes =
+        std::max(plan_.scratch_bytes, llvm::alignTo(offset + buffer->bytes, kBufferAlign));
+  }
+}
+
+}  // namespace nereid::lower
