@@ -1,0 +1,92 @@
+// Every program runs once, whatever the split, the number of threads and the pauses between runs.
+#include "src/device/cpu/worker_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace nereid {
+namespace {
+
+struct Counter {
+  std::vector<std::atomic<int>> runs;
+  std::vector<std::atomic<int>> inside;  // calls going on, for each worker
+  std::atomic<bool> worker_shared = false;
+
+  Counter(uint32_t count, int threads) : runs(count), inside(static_cast<size_t>(threads)) {}
+
+  static void run(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
+    auto& self = *static_cast<Counter*>(context);
+    if (self.inside.at(worker).fetch_add(1) != 0) self.worker_shared = true;
+    for (uint32_t at = begin; at < end; ++at) self.runs.at(at).fetch_add(1);
+    self.inside.at(worker).fetch_sub(1);
+  }
+};
+
+std::unique_ptr<WorkerPool> make_pool(int threads, int spin_microseconds = 60) {
+  auto pool = WorkerPool::create({.num_threads = threads, .spin_microseconds = spin_microseconds});
+  EXPECT_TRUE(pool.has_value());
+  return std::move(*pool);
+}
+
+void expect_each_once(WorkerPool& pool, uint32_t count, uint32_t chunk) {
+  Counter counter(count, pool.num_threads());
+  pool.run({.run = Counter::run, .context = &counter, .count = count, .chunk = chunk});
+  for (uint32_t at = 0; at < count; ++at) {
+    ASSERT_EQ(counter.runs[at].load(), 1) << at << " of " << count << ", chunk " << chunk;
+  }
+  EXPECT_FALSE(counter.worker_shared.load());
+}
+
+TEST(WorkerPool, EachProgramOnce) {
+  for (const int threads : {1, 2, 3, 8}) {
+    auto pool = make_pool(threads);
+    EXPECT_EQ(pool->num_threads(), threads);
+    for (const uint32_t count : {0, 1, 2, 3, 7, 8, 9, 100, 1001}) {
+      for (const uint32_t chunk : {0, 1, 3, 64, 5000}) expect_each_once(*pool, count, chunk);
+    }
+  }
+}
+
+// Workers that sleep, that have just gone to sleep, and that still spin.
+TEST(WorkerPool, RandomPausesBetweenRuns) {
+  std::mt19937 random(7);
+  for (const int spin : {1, 20, 100}) {
+    auto pool = make_pool(4, spin);
+    for (int round = 0; round < 1500; ++round) {
+      const uint32_t count = random() % 9;
+      expect_each_once(*pool, count, random() % 3);
+      if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 150));
+    }
+  }
+}
+
+TEST(WorkerPool, CallerThatWaitsLongSleepsAndWakes) {
+  auto pool = make_pool(2, 1);
+  const auto slow_worker = [](void*, uint32_t worker, uint32_t, uint32_t) {
+    if (worker == 1) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  for (int round = 0; round < 10; ++round) pool->run({.run = slow_worker, .count = 2});
+}
+
+TEST(WorkerPool, CreatedAndDestroyedAtOnce) {
+  for (int round = 0; round < 50; ++round) make_pool(4);
+}
+
+TEST(WorkerPool, HugeCountsDoNotOverflow) {
+  auto pool = make_pool(3);
+  static std::atomic<uint64_t> covered;
+  for (const uint32_t chunk : {uint32_t{0}, uint32_t{1} << 27}) {
+    covered = 0;
+    const auto add = [](void*, uint32_t, uint32_t begin, uint32_t end) { covered += end - begin; };
+    pool->run({.run = add, .count = 2147483647, .chunk = chunk});
+    EXPECT_EQ(covered.load(), 2147483647u);
+  }
+}
+
+}  // namespace
+}  // namespace nereid
