@@ -176,7 +176,7 @@ def main() -> int:
 
     tools = None
     if not options.interpret:
-        tools = objects.toolchain(options.target, options.cc or pack._default_cc(), objects.default_cache())
+        tools = objects.toolchain(options.target, options.cc or pack.default_cc(), objects.default_cache())
     failed = total = 0
     for name in options.kernels or sorted(registry.KERNELS):
         kernel = registry.find(name)

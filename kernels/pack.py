@@ -272,7 +272,7 @@ def make(options: argparse.Namespace) -> None:
     write_atomically(options.out, manifest, blobs)
 
 
-def _default_cc() -> Path | None:
+def default_cc() -> Path | None:
     if explicit := os.environ.get("NEREID_CC"):
         return Path(explicit)
     return Path(__file__).resolve().parent.parent / "build" / "release" / "nereid-cc"
@@ -289,7 +289,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", help="cpu:znver4, cpu:native, cuda:90, hip:gfx942, ...")
     parser.add_argument("--out", type=Path, help="the pack to write")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: cores)")
-    parser.add_argument("--cc", type=Path, default=_default_cc(), help="nereid-cc (default: $NEREID_CC, build/release)")
+    parser.add_argument("--cc", type=Path, default=default_cc(), help="nereid-cc (default: $NEREID_CC, build/release)")
     parser.add_argument("--cache", type=Path, help="object cache (default: the user's cache folder)")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write the object cache")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
