@@ -1,0 +1,98 @@
+// Loading on the null device: which kernels a weight needs, and that planes and launches agree in
+// size.
+#include "src/quant/weight.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "src/device/drivers.h"
+
+namespace nereid::quant {
+namespace {
+
+using ::testing::ElementsAre;
+
+class CountingPages : public TensorPages {
+ public:
+  void release(const StoredTensor& tensor) const override { released.push_back(tensor.name); }
+  mutable std::vector<std::string> released;
+};
+
+class WeightTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto device = create_device("null", {});
+    ASSERT_TRUE(device) << device.error().message;
+    device_ = std::move(*device);
+    launcher_ = std::make_unique<Launcher>(*device_, nullptr);
+  }
+
+  StoredTensor stored(std::string name, StorageFormat format, std::vector<int64_t> shape) {
+    storage_.emplace_back(storage_bytes(format, shape).value());
+    return {.name = std::move(name), .format = format, .shape = shape, .bytes = storage_.back()};
+  }
+
+  std::vector<std::string> variants() const {
+    std::vector<std::string> out;
+    for (const KernelVariant& variant : launcher_->variants()) {
+      out.push_back(variant_text(*variant.decl, variant.key));
+    }
+    return out;
+  }
+
+  std::vector<std::vector<std::byte>> storage_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Launcher> launcher_;
+  CountingPages pages_;
+};
+
+TEST_F(WeightTest, FusesParts) {
+  const StoredTensor q = stored("q", StorageFormat::kQ4_1, {70, 64});
+  const StoredTensor k = stored("k", StorageFormat::kQ4_1, {10, 64});
+  const StoredTensor* const parts[] = {&q, &k};
+  const auto weight = load_weight(*launcher_, pages_, parts);
+  ASSERT_TRUE(weight) << weight.error().message;
+  EXPECT_EQ(weight->n, 80);
+  EXPECT_EQ(weight->k, 64);
+  EXPECT_EQ(weight->codes.bytes(), 96u * 64 / 2);
+  EXPECT_EQ(weight->scales.bytes(), 96u * 2 * 2);
+  EXPECT_EQ(weight->mins.bytes(), 96u * 2 * 2);
+  EXPECT_THAT(pages_.released, ElementsAre("q", "k"));
+  EXPECT_THAT(variants(),
+              ElementsAre("repack_blocks(format=3,block=32,block_bytes=20,bits=4,group=32,"
+                          "scale_dtype=f16,has_min=1,k=64)"));
+}
+
+TEST_F(WeightTest, EveryFormatHasARepackKernel) {
+  for (int index = 0; index < kNumStorageFormats; ++index) {
+    const auto format = static_cast<StorageFormat>(index);
+    const StoredTensor tensor = stored("w", format, {33, 256});
+    const StoredTensor* const parts[] = {&tensor};
+    const auto weight = load_weight(*launcher_, pages_, parts);
+    ASSERT_TRUE(weight) << storage_info(format).name << ": " << weight.error().message;
+    EXPECT_EQ(weight->format, plane_format(format));
+  }
+  EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats));
+}
+
+TEST_F(WeightTest, VectorsBecomeF32) {
+  const StoredTensor a = stored("a", StorageFormat::kBF16, {6});
+  const StoredTensor b = stored("b", StorageFormat::kBF16, {3});
+  const StoredTensor* const parts[] = {&a, &b};
+  const auto vector = load_vector_f32(*launcher_, pages_, parts);
+  ASSERT_TRUE(vector) << vector.error().message;
+  EXPECT_EQ(vector->bytes(), 9 * sizeof(float));
+  EXPECT_THAT(variants(), ElementsAre("convert(x_dtype=bf16,out_dtype=f32)"));
+
+  const StoredTensor c = stored("c", StorageFormat::kF32, {3});
+  const StoredTensor* const mixed[] = {&a, &c};
+  const auto refused = load_vector_f32(*launcher_, pages_, mixed);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "tensor 'c': found format F32, expected BF16 as 'a'");
+}
+
+}  // namespace
+}  // namespace nereid::quant
