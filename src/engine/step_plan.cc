@@ -88,9 +88,8 @@ void StepPlan::add_group(bool decode) {
 }
 
 void StepPlan::build(std::span<const SequenceSlice> slices) {
-  NEREID_CHECK(
-      !slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
-      "{} slices, limit {}", slices.size(), limits_.max_sequences);
+  NEREID_CHECK(!slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
+               "{} slices, limit {}", slices.size(), limits_.max_sequences);
   for (auto* list : {&words_, &order_, &tokens_, &positions_, &slots_, &logit_index_, &seq_start_,
                      &seq_queries_, &seq_context_, &page_table_}) {
     list->clear();

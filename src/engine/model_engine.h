@@ -1,0 +1,70 @@
+// The engine over a real model: what Engine::load returns.
+#pragma once
+
+#include <future>
+#include <memory>
+#include <optional>
+
+#include "src/device/trace.h"
+#include "src/engine/engine.h"
+#include "src/engine/runner.h"
+#include "src/engine/sequence.h"
+#include "src/kv/page_pool.h"
+#include "src/pack/pack.h"
+
+namespace nereid {
+
+class ModelEngine final : public Engine {
+ public:
+  static Result<std::unique_ptr<ModelEngine>> load(const LoadOptions& options);
+  ~ModelEngine() override;
+
+  const ModelConfig& config() const override { return source_->config(); }
+  const GenerationDefaults& generation_defaults() const override { return source_->generation(); }
+  const DeviceInfo& device_info() const override { return device_->info(); }
+  int32_t max_context() const override { return max_context_; }
+  std::shared_ptr<const text::Tokenizer> tokenizer() const override { return tokenizer_; }
+  std::shared_ptr<const text::ChatTemplate> chat_template() const override {
+    return chat_template_;
+  }
+  double load_seconds() const override { return load_seconds_; }
+
+  Result<GenerateResult> generate(const GenerateParams& params) override;
+  Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
+  Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
+                           int32_t batch) override;
+
+  // For tests: the parts, and the launches so far (null without a trace).
+  Runner& runner() { return *runner_; }
+  Device& device() { return *active_device_; }
+  const Trace* trace() const { return trace_.get(); }
+
+ private:
+  ModelEngine() = default;
+  Status open_device(const LoadOptions& options);
+  Status open_kernels(const LoadOptions& options);
+
+  Status check_ids(std::span<const int32_t> ids, int64_t extra_tokens) const;
+  // Computes all pending tokens but those of the last step, whose logits it returns.
+  Result<Tensor> prefill(Sequence& sequence, const std::atomic<bool>* cancel);
+  Result<double> bench_prefill(std::vector<Sequence>& sequences, int32_t tokens);
+  Result<double> bench_decode(std::vector<Sequence>& sequences, int32_t steps);
+
+  // Order matters: what is declared later uses what is declared earlier and goes first.
+  std::unique_ptr<ModelSource> source_;
+  std::shared_ptr<text::Tokenizer> tokenizer_;
+  std::shared_ptr<text::ChatTemplate> chat_template_;
+  std::unique_ptr<Device> device_;
+  std::string trace_path_;
+  std::unique_ptr<Trace> trace_;
+  std::unique_ptr<Device> traced_device_;
+  Device* active_device_ = nullptr;  // traced_device_ when there is a trace
+  std::optional<Pack> pack_;
+  std::unique_ptr<Launcher> launcher_;
+  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<PagePool> pages_;
+  int32_t max_context_ = 0;
+  double load_seconds_ = 0;
+};
+
+}  // namespace nereid

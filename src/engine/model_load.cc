@@ -1,0 +1,100 @@
+// Engine::load: from a model's path to an engine that is ready, in the order
+// files -> device -> recording on the null device -> pack -> weights.
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/kernels.h"
+#include "src/base/check.h"
+#include "src/base/log.h"
+#include "src/device/drivers.h"
+#include "src/engine/model_engine.h"
+#include "src/engine/recording.h"
+#include "src/models/registry.h"
+
+namespace nereid {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Text {
+  std::shared_ptr<text::Tokenizer> tokenizer;
+  std::shared_ptr<text::ChatTemplate> chat_template;
+};
+
+Result<Text> load_text(const ModelSource& source) {
+  Text result;
+  NEREID_TRY_CONTEXT(result.tokenizer, source.tokenizer(), "tokenizer");
+  NEREID_TRY_CONTEXT(result.chat_template, source.chat_template(), "chat template");
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::load(const LoadOptions& options) {
+  NEREID_TRY(std::unique_ptr<Engine> engine, ModelEngine::load(options));
+  return engine;
+}
+
+Status ModelEngine::open_device(const LoadOptions& options) {
+  NEREID_TRY(device_, create_device(options.device, {.num_threads = options.threads}));
+  active_device_ = device_.get();
+  if (options.trace_path.empty()) return {};
+  trace_path_ = options.trace_path;
+  trace_ = std::make_unique<Trace>();
+  traced_device_ = make_traced_device(*device_, *trace_);
+  active_device_ = traced_device_.get();
+  return {};
+}
+
+Status ModelEngine::open_kernels(const LoadOptions& options) {
+  const DeviceInfo& info = device_->info();
+  if (info.driver == "null") {
+    launcher_ = std::make_unique<Launcher>(*active_device_, nullptr);
+    return {};
+  }
+  NEREID_TRY(const auto request, record_kernels(*source_, options, info));
+  NEREID_TRY(pack_, open_or_build_pack(request.pack, {.targets = info.targets,
+                                                      .on_progress = options.on_pack_progress}));
+  launcher_ = std::make_unique<Launcher>(*active_device_, &*pack_);
+  return launcher_->prepare(request.variants);
+}
+
+Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& options) {
+  const auto start = Clock::now();
+  auto engine = std::unique_ptr<ModelEngine>(new ModelEngine());
+  NEREID_TRY(engine->source_, open_model(options.model_path));
+  // The tokenizer takes as long as the weights do, and needs nothing of them.
+  auto text = std::async(std::launch::async, [&] { return load_text(*engine->source_); });
+
+  NEREID_RETURN_IF_ERROR(engine->open_device(options));
+  NEREID_TRY(auto spec, models::decoder_spec(engine->source_->config()));
+  NEREID_TRY(const RunnerOptions runner_options,
+             runner_options_for(*engine->source_, options, engine->device_->info()));
+  engine->max_context_ = runner_options.max_context;
+  NEREID_RETURN_IF_ERROR(engine->open_kernels(options));
+  NEREID_TRY_CONTEXT(engine->runner_,
+                     Runner::create(*engine->launcher_, *engine->source_, std::move(spec),
+                                    runner_options, options.on_load_progress),
+                     options.model_path);
+  engine->pages_ = std::make_unique<PagePool>(engine->runner_->num_pages());
+
+  NEREID_TRY_CONTEXT(Text loaded, text.get(), options.model_path);
+  engine->tokenizer_ = std::move(loaded.tokenizer);
+  engine->chat_template_ = std::move(loaded.chat_template);
+  engine->load_seconds_ = seconds_since(start);
+  if (engine->trace_) engine->trace_->mark("ready");
+  return engine;
+}
+
+ModelEngine::~ModelEngine() {
+  if (trace_path_.empty()) return;
+  const Status written = trace_->write_chrome_json(trace_path_);
+  if (!written) log_warn("--trace: {}", written.error().message);
+}
+
+}  // namespace nereid

@@ -1,0 +1,78 @@
+// Records a model's kernels on the null device; compile_pack writes them to a pack.
+#include "src/engine/recording.h"
+
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "src/device/drivers.h"
+#include "src/models/registry.h"
+
+namespace nereid {
+
+namespace {
+
+constexpr int32_t kDefaultMaxContext = 4096;
+constexpr int32_t kMaxBatch = 1024;
+
+}  // namespace
+
+Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOptions& options,
+                                         const DeviceInfo& device) {
+  const ModelConfig& config = source.config();
+  if (options.max_context < 0 || options.max_context > config.max_position) {
+    return error("--max-context: found {}, expected 1 to {} ({}'s limit)", options.max_context,
+                 config.max_position, config.name);
+  }
+  if (options.max_batch < 1 || options.max_batch > kMaxBatch) {
+    return error("batch: found {}, expected 1 to {}", options.max_batch, kMaxBatch);
+  }
+  const DType compute = options.dtype == ComputeType::kF32 ? DType::kF32 : DType::kBF16;
+  return RunnerOptions{.types = {.compute = compute, .cache = compute},
+                       .max_context = options.max_context > 0
+                                          ? options.max_context
+                                          : std::min(config.max_position, kDefaultMaxContext),
+                       .max_batch = options.max_batch,
+                       .num_workers = device.num_workers};
+}
+
+Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOptions& options,
+                                     const DeviceInfo& device) {
+  NEREID_TRY(const auto null_device, create_device("null", {.target = device.target}));
+  Launcher launcher(*null_device, nullptr);
+  NEREID_TRY(auto spec, models::decoder_spec(source.config()));
+  NEREID_TRY(const RunnerOptions runner_options, runner_options_for(source, options, device));
+  NEREID_TRY(const auto runner,
+             Runner::create(launcher, source, std::move(spec), runner_options, {}));
+  NEREID_RETURN_IF_ERROR(runner->exercise());
+  KernelRequest request;
+  request.variants = launcher.variants();
+  request.pack = {.target = device.target,
+                  .request_json = pack_request_json(request.variants),
+                  .sources_sha256 = kernels::kKernelSourcesSha256,
+                  .toolchain = kernels::kToolchainId,
+                  .model = options.model_path};
+  return request;
+}
+
+Result<std::string> compile_pack(const CompileOptions& options) {
+  NEREID_TRY(const auto source, open_model(options.load.model_path));
+  DeviceInfo device;
+  if (options.target.empty() || options.target == "cpu:native") {
+    NEREID_TRY(const auto here, create_device("cpu"));
+    device = here->info();
+  } else {
+    device.target = options.target;
+    device.targets = {options.target};
+  }
+  NEREID_TRY(const auto request, record_kernels(*source, options.load, device));
+  std::string path = options.out_path;
+  if (path.empty()) {
+    NEREID_TRY(path, cached_pack_path(request.pack));
+  }
+  NEREID_RETURN_IF_ERROR(
+      build_pack(request.pack,
+                 {.targets = device.targets, .on_progress = options.load.on_pack_progress}, path));
+  return path;
+}
+
+}  // namespace nereid

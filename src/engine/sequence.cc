@@ -1,0 +1,46 @@
+// Sequence: pages come and go with tokens.
+#include "src/engine/sequence.h"
+
+#include "src/base/check.h"
+
+namespace nereid {
+
+Sequence::Sequence(Sequence&& other) noexcept
+    : pool_(other.pool_),
+      ids_(std::move(other.ids_)),
+      pages_(std::move(other.pages_)),
+      cached_(other.cached_) {
+  other.ids_.clear();
+  other.pages_.clear();
+  other.cached_ = 0;
+}
+
+Status Sequence::reserve(int32_t page_size) {
+  const auto needed = static_cast<size_t>((size() + page_size - 1) / page_size);
+  while (pages_.size() < needed) {
+    const auto page = pool_->allocate();
+    if (!page) {
+      return error("KV cache: all {} pages of {} tokens are in use", pool_->num_pages(), page_size);
+    }
+    pages_.push_back(*page);
+  }
+  return {};
+}
+
+SequenceSlice Sequence::slice(int32_t count, LogitRows logits) const {
+  NEREID_CHECK(count > 0 && count <= pending(), "{} of {} pending tokens", count, pending());
+  return {
+      .tokens = std::span(ids_).subspan(static_cast<size_t>(cached_), static_cast<size_t>(count)),
+      .first_position = cached_,
+      .pages = pages_,
+      .logits = logits};
+}
+
+void Sequence::clear() {
+  for (const int32_t page : pages_) pool_->release(page);
+  ids_.clear();
+  pages_.clear();
+  cached_ = 0;
+}
+
+}  // namespace nereid
