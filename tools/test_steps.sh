@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# The steps of `./dev test`, cheap ones first. Sourced by dev; each step's output goes to build/logs,
+# its closing lines and time to the terminal, and a failed step does not keep the next ones from
+# running. The exit status says whether all passed.
+
+FAILED_STEPS=()
+SUMMARY=()
+
+# step NAME COMMAND...
+step() {
+  local name=$1 log="$LOGS/test-$1.log" start=$SECONDS status=0
+  shift
+  mkdir -p "$LOGS"
+  set +e  # not `|| status=$?`: that would turn -e off inside the step
+  (
+    set -e
+    "$@"
+  ) >"$log" 2>&1
+  status=$?
+  set -e
+  local seconds=$((SECONDS - start))
+  if [ $status = 0 ]; then
+    closing_lines "$log"
+    SUMMARY+=("$(printf '  ok      %4d s  %s' $seconds "$name")")
+    say "$name: ok, $seconds s"
+  else
+    tail -n "${LOG_LINES:-80}" "$log" >&2
+    FAILED_STEPS+=("$name")
+    SUMMARY+=("$(printf '  FAILED  %4d s  %s (%s)' $seconds "$name" "$log")")
+    say "$name: FAILED, $seconds s (all of it: $log)"
+  fi
+}
+
+# What ctest, pytest, the conformance runner and the fuzzers say at the end.
+closing_lines() {
+  grep -E 'tests passed|Total Test time|^=+ .*(passed|failed|error|no tests).* =+$|^[0-9]+ passed|cases? (ran|passed)|^fuzz_' \
+    "$1" | tail -n 12 || true
+}
+
+pytest_run() { # folders and flags of pytest
+  PYTHONDONTWRITEBYTECODE=1 NEREID_CC=$PWD/build/release/nereid-cc $PY -m pytest -q -n 2 \
+    -p no:cacheprovider ${EXPR:+-k "$EXPR"} "$@"
+}
+
+step_checks() {
+  check_format
+  $PY tools/check_layers.py
+  $PY tools/check_docs.py
+  $PY tools/check_size.py
+}
+
+step_ctest() { # build folder, flags of ctest
+  local folder=$1
+  shift
+  ctest --test-dir "$folder" -j 2 --output-on-failure ${EXPR:+-R "$EXPR"} "$@"
+}
+
+step_compiler() {
+  pytest_run tests/compiler || return 1
+  [ -n "$ALL_TARGETS" ] || return 0
+  local target
+  for target in x86-64-v3 x86-64-v4; do
+    echo "== $target"
+    pytest_run tests/compiler --cpu "$target" || return 1
+  done
+}
+
+# Every kernel case again, through the C++ launcher on each driver that runs kernels.
+step_conformance() {
+  local cases=build/kernel-cases
+  $PY -m kernels.export_cases --out "$cases.new" "$@"
+  rm -rf $cases && mv "$cases.new" $cases
+  build/release/kernel_cases --driver "${NEREID_TEST_DEVICE:-cpu}" --pack $cases/cases.pack \
+    --cases $cases
+}
+
+readonly SANITIZED_TESTS='base_test|pack_test|weights_test|quant_test|text_test|commands_test|kv_test|hostile'
+step_sanitizers() {
+  step_ctest build/fuzz -R "${EXPR:-$SANITIZED_TESTS}" --no-tests=error
+}
+
+# Each fuzz target for that many seconds, from its seeds.
+step_fuzzers() {
+  local seconds=$1 target name seeds log status=0 count=0
+  mkdir -p "$LOGS" build/fuzz-corpus
+  for target in build/fuzz/fuzzers/fuzz_*; do
+    [ -x "$target" ] || continue
+    name=$(basename "$target")
+    seeds=tests/fuzz/seeds/${name#fuzz_}
+    log="$LOGS/$name.log"
+    mkdir -p "build/fuzz-corpus/$name"
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+      -print_final_stats=1 -artifact_prefix="build/fuzz-corpus/$name-" \
+      "build/fuzz-corpus/$name" $([ -d "$seeds" ] && echo "$seeds") >"$log" 2>&1; then
+      echo "$name: $(awk '/number_of_executed_units/ { print $2 }' "$log") inputs, no failure"
+    else
+      tail -n 40 "$log"
+      echo "$name: FAILED (all of it: $log)"
+      status=1
+    fi
+    count=$((count + 1))
+  done
+  [ $count -gt 0 ] || { echo "no fuzz targets were built"; return 1; }
+  return $status
+}
+
+run_all_tests() {
+  local start=$SECONDS line
+  setup_tools
+  setup_model
+  if [ -z "$EXPR" ]; then
+    step checks step_checks
+    step tools pytest_run tools/tests
+  fi
+  step build build release all
+  step unit step_ctest build/release --no-tests=error
+  step cli pytest_run tests/cli
+  step kernels pytest_run tests/kernels
+  step conformance step_conformance
+  if [ -z "$FAST" ]; then
+    step compiler step_compiler
+    step sanitizer-build build fuzz all
+    step sanitizers step_sanitizers
+    step fuzzers step_fuzzers 10
+  fi
+  say "all steps, $((SECONDS - start)) s:"
+  for line in "${SUMMARY[@]}"; do printf '%s\n' "$line" >&2; done
+  [ ${#FAILED_STEPS[@]} = 0 ] || die "failed: ${FAILED_STEPS[*]}"
+  say "all passed"
+}
