@@ -12,7 +12,17 @@ from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
-def _gated(gate, up, out, rows, gate_stride, up_stride, activation: tl.constexpr, dim: tl.constexpr, BLOCK: tl.constexpr):
+def _gated(
+    gate,
+    up,
+    out,
+    rows,
+    gate_stride,
+    up_stride,
+    activation: tl.constexpr,
+    dim: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """One program: BLOCK columns of one row. activation: 0 SiLU, 1 GELU with tanh, 2 GELU with erf."""
     blocks: tl.constexpr = (dim + BLOCK - 1) // BLOCK
     program = tl.program_id(0)
@@ -33,13 +43,23 @@ def _gated(gate, up, out, rows, gate_stride, up_stride, activation: tl.constexpr
 
 
 @triton.jit
-def silu_mul_kernel(gate, up, out, rows, gate_stride, up_stride, dim: tl.constexpr, BLOCK: tl.constexpr):
+def silu_mul_kernel(
+    gate, up, out, rows, gate_stride, up_stride, dim: tl.constexpr, BLOCK: tl.constexpr
+):
     _gated(gate, up, out, rows, gate_stride, up_stride, 0, dim, BLOCK)
 
 
 @triton.jit
 def gelu_mul_kernel(
-    gate, up, out, rows, gate_stride, up_stride, dim: tl.constexpr, exact: tl.constexpr, BLOCK: tl.constexpr
+    gate,
+    up,
+    out,
+    rows,
+    gate_stride,
+    up_stride,
+    dim: tl.constexpr,
+    exact: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     _gated(gate, up, out, rows, gate_stride, up_stride, 1 + exact, dim, BLOCK)
 
@@ -61,7 +81,9 @@ def silu_mul_reference(key, args):
 def gelu_mul_reference(key, args):
     if key["exact"]:
         return _apply(args, lambda g: 0.5 * g * (1.0 + np.vectorize(math.erf)(g / math.sqrt(2.0))))
-    return _apply(args, lambda g: 0.5 * g * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (g + 0.044715 * g**3))))
+    return _apply(
+        args, lambda g: 0.5 * g * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (g + 0.044715 * g**3)))
+    )
 
 
 def _cases(exact: int | None):

@@ -1,8 +1,8 @@
 """Runs declared cases: prepares memory, executes (Triton's interpreter or compiled CPU code), compares.
 
-    python -m kernels.conformance rms_norm add_rms_norm        # compile with nereid-cc and run on this CPU
-    python -m kernels.conformance --interpret rms_norm         # semantics only, without nereid-cc
-    python -m kernels.conformance --case one_row rms_norm
+python -m kernels.conformance rms_norm add_rms_norm        # compile with nereid-cc and run on this CPU
+python -m kernels.conformance --interpret rms_norm         # semantics only, without nereid-cc
+python -m kernels.conformance --case one_row rms_norm
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def prepare(kernel: Kernel, case: Case) -> Prepared:
     key = kernel.check_key(case.key)
     what = f"{kernel.name}[{case.name}]"
     if set(case.args) | set(case.alias) != set(kernel.arg_names):
-        raise SpecError(f"{what}: has arguments {sorted(case.args)}, declared are {sorted(kernel.arg_names)}")
+        raise SpecError(
+            f"{what}: has arguments {sorted(case.args)}, declared are {sorted(kernel.arg_names)}"
+        )
     inputs, scalars, seen = {}, {}, {}
     for arg in kernel.args:
         if arg.name in case.alias:
@@ -57,7 +59,9 @@ def prepare(kernel: Kernel, case: Case) -> Prepared:
             seen[arg.name] = scalars[arg.name]
             continue
         if value is None and not arg.optional:
-            raise SpecError(f"{what}: {arg.name} is null but the declaration does not say that it may be")
+            raise SpecError(
+                f"{what}: {arg.name} is null but the declaration does not say that it may be"
+            )
         dtype = kernel.arg_dtype(arg.name, key)
         inputs[arg.name] = None if value is None else narrow(value, dtype)
         seen[arg.name] = None if value is None else widen(inputs[arg.name], dtype)
@@ -74,20 +78,34 @@ def prepare(kernel: Kernel, case: Case) -> Prepared:
 
 def _expected(kernel, case, key, inputs, seen, what) -> dict[str, np.ndarray]:
     outputs = kernel.reference(key, {name: _private(value) for name, value in seen.items()})
-    written = [arg.name for arg in kernel.pointers if arg.access in ("write", "readwrite") and seen[arg.name] is not None]
+    written = [
+        arg.name
+        for arg in kernel.pointers
+        if arg.access in ("write", "readwrite") and seen[arg.name] is not None
+    ]
     if sorted(outputs) != sorted(written):
-        raise SpecError(f"{what}: the reference returned {sorted(outputs)}, written arguments are {sorted(written)}")
+        raise SpecError(
+            f"{what}: the reference returned {sorted(outputs)}, written arguments are {sorted(written)}"
+        )
     expected = {}
     for name, value in outputs.items():
         owner = case.alias.get(name, name)
         value = np.asarray(value)
         if value.shape != inputs[owner].shape:
-            raise SpecError(f"{what}: reference of {name} has shape {value.shape}, the case {inputs[owner].shape}")
+            raise SpecError(
+                f"{what}: reference of {name} has shape {value.shape}, the case {inputs[owner].shape}"
+            )
         dtype = kernel.arg_dtype(name, key)
         if not DTYPES[dtype].is_float and not np.issubdtype(value.dtype, np.integer):
-            raise SpecError(f"{what}: reference of {name} is {value.dtype}, the argument is {dtype}")
+            raise SpecError(
+                f"{what}: reference of {name} is {value.dtype}, the argument is {dtype}"
+            )
         with np.errstate(over="ignore", invalid="ignore"):
-            narrowed = value.astype(np.float32) if DTYPES[dtype].is_float and value.dtype != np.uint8 else value
+            narrowed = (
+                value.astype(np.float32)
+                if DTYPES[dtype].is_float and value.dtype != np.uint8
+                else value
+            )
         expected[owner] = narrow(narrowed, dtype)
     return expected
 
@@ -97,7 +115,7 @@ def _private(value: Any) -> Any:
 
 
 def compare(prepared: Prepared, name: str, got: np.ndarray) -> str:
-    """"" if `got` agrees with what is expected of the written argument `name`, else what differs."""
+    """ "" if `got` agrees with what is expected of the written argument `name`, else what differs."""
     dtype = prepared.kernel.arg_dtype(name, prepared.key)
     expected, tolerance = prepared.expected[name], prepared.tolerance[name]
     a, b = widen(got, dtype).astype(np.float64), widen(expected, dtype).astype(np.float64)
@@ -163,12 +181,18 @@ def run_case(kernel: Kernel, case: Case, tools: Any) -> tuple[list[str], int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kernels", nargs="*", help="names (default: all)")
     parser.add_argument("--case", help="only cases whose name contains this")
-    parser.add_argument("--interpret", action="store_true", help="run in Triton's interpreter, without nereid-cc")
+    parser.add_argument(
+        "--interpret", action="store_true", help="run in Triton's interpreter, without nereid-cc"
+    )
     parser.add_argument("--target", default="cpu:native")
-    parser.add_argument("--cc", type=Path, help="nereid-cc (default: $NEREID_CC, build/release/nereid-cc)")
+    parser.add_argument(
+        "--cc", type=Path, help="nereid-cc (default: $NEREID_CC, build/release/nereid-cc)"
+    )
     options = parser.parse_args()
     if options.interpret:
         os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
@@ -176,7 +200,9 @@ def main() -> int:
 
     tools = None
     if not options.interpret:
-        tools = objects.toolchain(options.target, options.cc or pack.default_cc(), objects.default_cache())
+        tools = objects.toolchain(
+            options.target, options.cc or pack.default_cc(), objects.default_cache()
+        )
     failed = total = 0
     for name in options.kernels or sorted(registry.KERNELS):
         kernel = registry.find(name)
@@ -191,7 +217,10 @@ def main() -> int:
             total += 1
             failed += bool(problems)
             verdict = "FAIL" if problems else "ok"
-            print(f"{verdict:4} {name}[{case.name}] {count} choices, {time.monotonic() - start:.2f} s", flush=True)
+            print(
+                f"{verdict:4} {name}[{case.name}] {count} choices, {time.monotonic() - start:.2f} s",
+                flush=True,
+            )
             for problem in problems:
                 print(f"     {problem}")
     print(f"{total - failed} of {total} cases passed")

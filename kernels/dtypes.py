@@ -86,7 +86,9 @@ def narrow(array: np.ndarray, dtype: str) -> np.ndarray:
         return f32_to_bf16(np.asarray(array, dtype=np.float32))
     if info.is_float and info.size == 1:
         if np.asarray(array).dtype != np.uint8:
-            raise TypeError(f"give {dtype} arrays as uint8 codes; there is no rounding to {dtype} here")
+            raise TypeError(
+                f"give {dtype} arrays as uint8 codes; there is no rounding to {dtype} here"
+            )
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(np.asarray(array).astype(info.storage))

@@ -10,7 +10,9 @@ from kernels.spec import I32, Case, DType, Int, Kernel, Ptr
 
 
 @triton.jit
-def embedding_kernel(table, ids, out, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def embedding_kernel(
+    table, ids, out, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
     first = tl.program_id(0) * ROWS
     for row in range(first, tl.minimum(first + ROWS, rows)):
         source = table + tl.load(ids + row).to(tl.int64) * dim
@@ -18,7 +20,9 @@ def embedding_kernel(table, ids, out, rows, dim: tl.constexpr, ROWS: tl.constexp
         for start in range(0, dim, BLOCK):
             column = start + tl.arange(0, BLOCK)
             inside = column < dim
-            tl.store(target + column, tl.load(source + column, mask=inside).to(tl.float32), mask=inside)
+            tl.store(
+                target + column, tl.load(source + column, mask=inside).to(tl.float32), mask=inside
+            )
 
 
 def embedding_reference(key, args):
@@ -43,7 +47,12 @@ def embedding_cases():
         yield Case(
             name=name,
             key={"table_dtype": table_dtype, "dim": dim},
-            args={"table": table, "ids": ids, "out": np.full((rows + 1, dim), -7, np.float32), "rows": rows},
+            args={
+                "table": table,
+                "ids": ids,
+                "out": np.full((rows + 1, dim), -7, np.float32),
+                "rows": rows,
+            },
         )
 
 

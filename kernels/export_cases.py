@@ -36,8 +36,16 @@ class _Blob:
 def _argument(prepared: Prepared, arg: Any, blob: _Blob) -> dict[str, Any]:
     if not isinstance(arg, Ptr):
         value = prepared.scalars[arg.name]
-        return {"name": arg.name, "type": arg.type, "value": float(value) if arg.type == "f32" else value}
-    entry: dict[str, Any] = {"name": arg.name, "type": "ptr", "dtype": prepared.kernel.arg_dtype(arg.name, prepared.key)}
+        return {
+            "name": arg.name,
+            "type": arg.type,
+            "value": float(value) if arg.type == "f32" else value,
+        }
+    entry: dict[str, Any] = {
+        "name": arg.name,
+        "type": "ptr",
+        "dtype": prepared.kernel.arg_dtype(arg.name, prepared.key),
+    }
     if arg.name in prepared.case.alias:
         return entry | {"alias": prepared.case.alias[arg.name]}
     array = prepared.inputs[arg.name]
@@ -49,7 +57,11 @@ def _argument(prepared: Prepared, arg: Any, blob: _Blob) -> dict[str, Any]:
     if arg.name in prepared.expected:
         tolerance = prepared.tolerance[arg.name]
         entry["expected"] = blob.add(prepared.expected[arg.name])
-        entry["tolerance"] = {"atol": tolerance.atol, "rtol": tolerance.rtol, "mismatch": tolerance.mismatch}
+        entry["tolerance"] = {
+            "atol": tolerance.atol,
+            "rtol": tolerance.rtol,
+            "mismatch": tolerance.mismatch,
+        }
     return entry
 
 
@@ -63,18 +75,32 @@ def export(kernels: list[Kernel], folder: Path) -> int:
             for case in kernel.cases():
                 prepared = prepare(kernel, case)
                 arguments = [_argument(prepared, arg, blob) for arg in kernel.args]
-                cases.append({"kernel": kernel.name, "case": case.name, "key": prepared.key, "args": arguments})
-                variants[kernel.variant(prepared.key)] = {"kernel": kernel.name, "key": prepared.key}
+                cases.append(
+                    {
+                        "kernel": kernel.name,
+                        "case": case.name,
+                        "key": prepared.key,
+                        "args": arguments,
+                    }
+                )
+                variants[kernel.variant(prepared.key)] = {
+                    "kernel": kernel.name,
+                    "key": prepared.key,
+                }
     index = {"format": "nereid-cases", "version": 1, "data": "cases.bin", "cases": cases}
     (folder / "cases.json").write_text(json.dumps(index, indent=1))
-    (folder / "request.json").write_text(json.dumps({"variants": list(variants.values())}, indent=1))
+    (folder / "request.json").write_text(
+        json.dumps({"variants": list(variants.values())}, indent=1)
+    )
     return len(cases)
 
 
 def main() -> int:
     from kernels import registry
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kernels", help="comma-separated names (default: all)")
     options = parser.parse_args()

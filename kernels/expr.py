@@ -71,7 +71,9 @@ class Expr:
                 pass
             case ast.Constant(value=str() as value):
                 if value not in DTYPES:
-                    raise ExprError(f"{self.text!r}: {value!r} is not a dtype ({', '.join(DTYPES)})")
+                    raise ExprError(
+                        f"{self.text!r}: {value!r} is not a dtype ({', '.join(DTYPES)})"
+                    )
             case ast.Name(id=name):
                 self.names.add(name)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
@@ -85,7 +87,9 @@ class Expr:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 self._check(left)
                 for op, right in zip(ops, comparators):
-                    if isinstance(op, (ast.In, ast.NotIn)) and isinstance(right, (ast.Tuple, ast.List)):
+                    if isinstance(op, (ast.In, ast.NotIn)) and isinstance(
+                        right, (ast.Tuple, ast.List)
+                    ):
                         for element in right.elts:
                             self._check(element)
                     elif type(op) in _COMPARE:
@@ -97,14 +101,20 @@ class Expr:
                     self._check(part)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 if name not in FUNCTIONS:
-                    raise ExprError(f"{self.text!r}: unknown function {name} (there are {', '.join(FUNCTIONS)})")
+                    raise ExprError(
+                        f"{self.text!r}: unknown function {name} (there are {', '.join(FUNCTIONS)})"
+                    )
                 low, high = _ARITY[name]
                 if not low <= len(args) <= high:
-                    raise ExprError(f"{self.text!r}: {name} takes {low} to {high} arguments, not {len(args)}")
+                    raise ExprError(
+                        f"{self.text!r}: {name} takes {low} to {high} arguments, not {len(args)}"
+                    )
                 for arg in args:
                     self._check(arg)
             case _:
-                raise ExprError(f"{self.text!r}: {ast.unparse(node)!r} is not supported in expressions")
+                raise ExprError(
+                    f"{self.text!r}: {ast.unparse(node)!r} is not supported in expressions"
+                )
 
     def require(self, known: set[str] | Mapping[str, object], what: str) -> None:
         """Raises if a name is read that is not in `known`."""

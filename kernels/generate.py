@@ -20,7 +20,13 @@ from kernels.spec import DType, Flag, Int, Kernel, Ptr, Scalar, SpecError
 ROOT = Path(__file__).resolve().parent
 COMPILER_SOURCES = ROOT.parent / "src" / "compiler"
 
-_CPP_TYPES = {"i32": "int32_t", "i64": "int64_t", "u32": "uint32_t", "u64": "uint64_t", "f32": "float"}
+_CPP_TYPES = {
+    "i32": "int32_t",
+    "i64": "int64_t",
+    "u32": "uint32_t",
+    "u64": "uint64_t",
+    "f32": "float",
+}
 _ARG_KINDS = {"i32": "kI32", "i64": "kI64", "u32": "kU32", "u64": "kU64", "f32": "kF32"}
 _ACCESS = {"read": "kRead", "write": "kWrite", "readwrite": "kReadWrite", "scratch": "kReadWrite"}
 
@@ -41,7 +47,11 @@ def kernel_sources_sha256() -> str:
 
 def toolchain_id() -> str:
     """Triton's version and the sources of the CPU compiler."""
-    sources = [path for path in COMPILER_SOURCES.rglob("*") if path.suffix in (".h", ".cc", ".td", ".inc", ".txt")]
+    sources = [
+        path
+        for path in COMPILER_SOURCES.rglob("*")
+        if path.suffix in (".h", ".cc", ".td", ".inc", ".txt")
+    ]
     return f"triton-{metadata.version('triton')}-cc-{_hash_files(sources, COMPILER_SOURCES)[:16]}"
 
 
@@ -79,8 +89,15 @@ def _arg_member(arg: Ptr | Scalar) -> str:
         notes = [arg.doc] if arg.doc else []
         if arg.divisible:
             notes.append(f"a multiple of {arg.divisible}")
-        return f"    {_CPP_TYPES[arg.type]} {arg.name};" + (f"  // {'; '.join(notes)}" if notes else "") + "\n"
-    notes = [f"{arg.dtype} ({arg.shape})", {"read": "in", "write": "out", "readwrite": "in/out", "scratch": "scratch"}[arg.access]]
+        return (
+            f"    {_CPP_TYPES[arg.type]} {arg.name};"
+            + (f"  // {'; '.join(notes)}" if notes else "")
+            + "\n"
+        )
+    notes = [
+        f"{arg.dtype} ({arg.shape})",
+        {"read": "in", "write": "out", "readwrite": "in/out", "scratch": "scratch"}[arg.access],
+    ]
     if arg.optional:
         notes.append(f"may be null: {arg.optional}")
     if arg.doc:
@@ -116,7 +133,11 @@ def _grid_function(kernel: Kernel, name: str) -> str:
     for index, arg in enumerate(kernel.args):
         if isinstance(arg, Scalar) and arg.type != "f32":
             narrow = f"static_cast<{_CPP_TYPES[arg.type]}>(args[{index}])"
-            names[arg.name] = f"int64_t{{{narrow}}}" if arg.type != "u64" else f"static_cast<int64_t>(args[{index}])"
+            names[arg.name] = (
+                f"int64_t{{{narrow}}}"
+                if arg.type != "u64"
+                else f"static_cast<int64_t>(args[{index}])"
+            )
     names |= {tile: f"tiles[{index}]" for index, tile in enumerate(kernel.tiles)}
     body = expr.parse(kernel.grid).to_cpp(names)
     return (
@@ -129,13 +150,18 @@ def _grid_function(kernel: Kernel, name: str) -> str:
 def _table(kind: str, name: str, entries: list[str]) -> str:
     if not entries:  # a zero-sized array is not C++
         return f"constexpr std::span<const {kind}> {name};\n"
-    return f"constexpr {kind} {name}[] = {{\n" + "".join(f"    {entry},\n" for entry in entries) + "};\n"
+    return (
+        f"constexpr {kind} {name}[] = {{\n"
+        + "".join(f"    {entry},\n" for entry in entries)
+        + "};\n"
+    )
 
 
 def source_of(kernel: Kernel) -> str:
     name = struct_name(kernel)
     keys = [
-        f"{{.name = {_quote(f.name)}, .kind = KeyKind::{'kDType' if isinstance(f, DType) else 'kInt'}}}" for f in kernel.key
+        f"{{.name = {_quote(f.name)}, .kind = KeyKind::{'kDType' if isinstance(f, DType) else 'kInt'}}}"
+        for f in kernel.key
     ]
     select = kernel.arg_names.index(kernel.select) if kernel.select else -1
     text = f"// --- {kernel.name}\nnamespace {{\n" + _grid_function(kernel, name)
@@ -217,7 +243,11 @@ namespace {
 def generate(kernels: dict[str, Kernel]) -> tuple[str, str]:
     """Text of kernels.h and kernels.cc."""
     ordered = [kernels[name] for name in sorted(kernels)]
-    header = _HEADER + "\n".join(header_of(kernel) for kernel in ordered) + "\n}  // namespace nereid::kernels\n"
+    header = (
+        _HEADER
+        + "\n".join(header_of(kernel) for kernel in ordered)
+        + "\n}  // namespace nereid::kernels\n"
+    )
     source = _SOURCE
     source += f'const char* const kKernelSourcesSha256 = "{kernel_sources_sha256()}";\n'
     source += f'const char* const kToolchainId = "{toolchain_id()}";\n\n'
@@ -241,8 +271,12 @@ def write_if_changed(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for kernels.h and kernels.cc")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for kernels.h and kernels.cc"
+    )
     out = parser.parse_args().out
     try:
         from kernels.registry import KERNELS  # errors of a declaration surface here

@@ -25,7 +25,9 @@ def rms_norm_kernel(
         v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
         result = v * scale * w
-        tl.store(out + row.to(tl.int64) * dim + column, result.to(out.dtype.element_ty), mask=inside)
+        tl.store(
+            out + row.to(tl.int64) * dim + column, result.to(out.dtype.element_ty), mask=inside
+        )
 
 
 @triton.jit
@@ -119,7 +121,12 @@ def add_rms_norm_cases():
     for name, rows, dim, x_dtype, weight_dtype, out_dtype in _SHAPES:
         yield Case(
             name=name,
-            key={"delta_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim},
+            key={
+                "delta_dtype": x_dtype,
+                "weight_dtype": weight_dtype,
+                "out_dtype": out_dtype,
+                "dim": dim,
+            },
             args={
                 "residual": _fill(rng, rows + 1, dim, name),
                 "delta": rng.standard_normal((rows + 1, dim), dtype=np.float32),

@@ -16,7 +16,9 @@ from kernels.spec import Kernel
 from kernels.targets import Choice
 
 KERNEL_ABI = 1
-_INFO = struct.Struct("<IIQII")  # NereidKernelInfo: abi_version, num_args, scratch_bytes, scratch_align, reserved
+_INFO = struct.Struct(
+    "<IIQII"
+)  # NereidKernelInfo: abi_version, num_args, scratch_bytes, scratch_align, reserved
 
 
 class CompileError(RuntimeError):
@@ -57,17 +59,26 @@ def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
         ttir.gpu_target(target)
         return Toolchain(target, None, "", cache)
     if cc is None or not os.access(cc, os.X_OK):
-        raise CompileError(f"target {target} needs the compiler nereid-cc, and there is none at {cc}")
+        raise CompileError(
+            f"target {target} needs the compiler nereid-cc, and there is none at {cc}"
+        )
     if target == "cpu:native":
         target = "cpu:" + _run_cc([str(cc), "--print-cpu"], "nereid-cc --print-cpu").strip()
     return Toolchain(target, cc, hashlib.sha256(cc.read_bytes()).hexdigest(), cache)
 
 
-def compile_choice(kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain) -> Object:
+def compile_choice(
+    kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain
+) -> Object:
     if not tools.target.startswith("cpu:"):
         binary = ttir.compile_gpu(kernel, key, choice, tools.target)
         return Object(
-            binary.blob, binary.entry, len(kernel.args), binary.scratch_bytes, binary.num_warps, binary.shared_bytes
+            binary.blob,
+            binary.entry,
+            len(kernel.args),
+            binary.scratch_bytes,
+            binary.num_warps,
+            binary.shared_bytes,
         )
     what = f"{kernel.variant(key)} tiles {dict(choice.tiles)}"
     blob = _cpu_object(kernel, key, choice, tools, what)
@@ -75,14 +86,20 @@ def compile_choice(kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools
     if abi != KERNEL_ABI:
         raise CompileError(f"{what}: nereid-cc wrote kernel ABI {abi}, expected {KERNEL_ABI}")
     if num_args != len(kernel.args):
-        raise CompileError(f"{what}: the object takes {num_args} arguments, the declaration has {len(kernel.args)}")
+        raise CompileError(
+            f"{what}: the object takes {num_args} arguments, the declaration has {len(kernel.args)}"
+        )
     return Object(blob, ttir.entry_name(kernel), num_args, scratch_bytes, choice.num_warps, 0)
 
 
-def _cpu_object(kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain, what: str) -> bytes:
+def _cpu_object(
+    kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain, what: str
+) -> bytes:
     text = ttir.to_ttir(kernel, key, choice)
     # The name covers the code, not the source lines it came from.
-    digest = hashlib.sha256("\0".join([_without_locations(text), tools.target, tools.cc_sha256]).encode()).hexdigest()
+    digest = hashlib.sha256(
+        "\0".join([_without_locations(text), tools.target, tools.cc_sha256]).encode()
+    ).hexdigest()
     cached = tools.cache / "objects" / f"{digest}.so" if tools.cache else None
     if cached and cached.exists():
         return cached.read_bytes()
@@ -107,7 +124,9 @@ def _run_cc(command: list[str], what: str) -> str:
     if done.returncode < 0:
         raise CompileError(f"{what}: nereid-cc died of signal {-done.returncode}")
     if done.returncode != 0:
-        raise CompileError(f"{what}: {done.stderr.strip() or f'nereid-cc exit code {done.returncode}'}")
+        raise CompileError(
+            f"{what}: {done.stderr.strip() or f'nereid-cc exit code {done.returncode}'}"
+        )
     return done.stdout
 
 
@@ -132,7 +151,9 @@ def read_info(blob: bytes, entry: str, what: str) -> tuple[int, ...]:
         address = _dynamic_symbols(blob)[f"{entry}_info"]
         return _INFO.unpack_from(blob, _file_offset(blob, address))
     except (KeyError, struct.error, IndexError, ValueError):
-        raise CompileError(f"{what}: the compiled object has no usable symbol {entry}_info") from None
+        raise CompileError(
+            f"{what}: the compiled object has no usable symbol {entry}_info"
+        ) from None
 
 
 def _dynamic_symbols(blob: bytes) -> dict[str, int]:
@@ -141,7 +162,10 @@ def _dynamic_symbols(blob: bytes) -> dict[str, int]:
         raise ValueError("not a little-endian ELF64 file")
     section_offset = struct.unpack_from("<Q", blob, 40)[0]
     entry_size, count = struct.unpack_from("<HH", blob, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", blob, section_offset + i * entry_size) for i in range(count)]
+    sections = [
+        struct.unpack_from("<IIQQQQIIQQ", blob, section_offset + i * entry_size)
+        for i in range(count)
+    ]
     dynsym = next(s for s in sections if s[1] == 11)  # SHT_DYNSYM
     strings = sections[dynsym[6]][4]
     table: dict[str, int] = {}
@@ -157,7 +181,9 @@ def _file_offset(blob: bytes, address: int) -> int:
     header_offset = struct.unpack_from("<Q", blob, 32)[0]
     entry_size, count = struct.unpack_from("<HH", blob, 54)
     for index in range(count):
-        kind, _, offset, virtual, _, size, _, _ = struct.unpack_from("<IIQQQQQQ", blob, header_offset + index * entry_size)
+        kind, _, offset, virtual, _, size, _, _ = struct.unpack_from(
+            "<IIQQQQQQ", blob, header_offset + index * entry_size
+        )
         if kind == 1 and virtual <= address < virtual + size:  # PT_LOAD
             return offset + address - virtual
     raise ValueError("address is in no segment")

@@ -68,7 +68,9 @@ def _compile_variant(job: tuple[str, dict[str, Any], Any]) -> tuple[str, dict[st
     kernel = find(name)
     try:
         choices = targets.choices(kernel, key, tools.target)
-        compiled = [(choice, objects.compile_choice(kernel, key, choice, tools)) for choice in choices]
+        compiled = [
+            (choice, objects.compile_choice(kernel, key, choice, tools)) for choice in choices
+        ]
         return name, key, compiled
     except (SpecError, objects.CompileError) as error:
         return name, key, [str(error)]
@@ -105,7 +107,9 @@ def _map_in_workers(function: Callable, work: list, jobs: int) -> Iterator:
 # --- writing ----------------------------------------------------------------------------------------
 
 
-def build(target: str, results: list[tuple[str, dict[str, Any], list[Any]]]) -> tuple[bytes, list[tuple[int, bytes]]]:
+def build(
+    target: str, results: list[tuple[str, dict[str, Any], list[Any]]]
+) -> tuple[bytes, list[tuple[int, bytes]]]:
     """Manifest text and (offset, blob) list. Offsets depend on the manifest's length, which depends on the
     digits of the offsets: the room for the manifest is fixed first."""
     from kernels.generate import kernel_sources_sha256, toolchain_id
@@ -189,16 +193,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise PackError(f"{path}: not a pack (magic is {content[:8]!r}, expected {MAGIC!r})")
     length = int.from_bytes(content[8:16], "little")
     if length > MAX_MANIFEST or 16 + length > len(content):
-        raise PackError(f"{path}: manifest length {length} does not fit the file ({len(content)} bytes)")
+        raise PackError(
+            f"{path}: manifest length {length} does not fit the file ({len(content)} bytes)"
+        )
     try:
         manifest = json.loads(content[16 : 16 + length])
         if (manifest["format"], manifest["version"]) != ("nereid-pack", 1):
-            raise PackError(f"{path}: format {manifest['format']!r} version {manifest['version']!r} is not known")
+            raise PackError(
+                f"{path}: format {manifest['format']!r} version {manifest['version']!r} is not known"
+            )
         taken = [(0, 16 + length)]
         for entry in manifest["kernels"]:
             for choice in entry["choices"]:
                 _check_blob(path, content, choice["blob"], entry["kernel"], taken)
-        seen = [json.dumps([entry["kernel"], entry["key"]], sort_keys=True) for entry in manifest["kernels"]]
+        seen = [
+            json.dumps([entry["kernel"], entry["key"]], sort_keys=True)
+            for entry in manifest["kernels"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise PackError(f"{path}: malformed manifest: {error!r}") from None
     if len(set(seen)) != len(seen):
@@ -206,10 +217,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_blob(path: Path, content: bytes, blob: dict[str, Any], what: str, taken: list[tuple[int, int]]) -> None:
+def _check_blob(
+    path: Path, content: bytes, blob: dict[str, Any], what: str, taken: list[tuple[int, int]]
+) -> None:
     begin, end = blob["offset"], blob["offset"] + blob["size"]
     if begin % ALIGNMENT or blob["size"] <= 0 or end > len(content):
-        raise PackError(f"{path}: blob of {what} at {begin}+{blob['size']} is unaligned, empty or outside the file")
+        raise PackError(
+            f"{path}: blob of {what} at {begin}+{blob['size']} is unaligned, empty or outside the file"
+        )
     if any(begin < other_end and other_begin < end for other_begin, other_end in taken):
         raise PackError(f"{path}: blob of {what} at {begin} overlaps another part of the file")
     taken.append((begin, end))
@@ -219,13 +234,19 @@ def _check_blob(path: Path, content: bytes, blob: dict[str, Any], what: str, tak
 
 def list_pack(path: Path) -> None:
     manifest = read_manifest(path)
-    print(f"target {manifest['target']}  triton {manifest['triton']}  sources {manifest['sources_sha256'][:16]}")
+    print(
+        f"target {manifest['target']}  triton {manifest['triton']}  sources {manifest['sources_sha256'][:16]}"
+    )
     for entry in manifest["kernels"]:
-        print(f"{entry['kernel']}({','.join(f'{name}={value}' for name, value in entry['key'].items())})")
+        print(
+            f"{entry['kernel']}({','.join(f'{name}={value}' for name, value in entry['key'].items())})"
+        )
         for choice in entry["choices"]:
             tiles = " ".join(f"{name}={value}" for name, value in choice["tiles"].items())
             bound = "any" if choice["max"] is None else f"<={choice['max']}"
-            print(f"  {bound:>7}  {tiles}  {choice['blob']['size']} bytes, scratch {choice['scratch_bytes']}")
+            print(
+                f"  {bound:>7}  {tiles}  {choice['blob']['size']} bytes, scratch {choice['scratch_bytes']}"
+            )
 
 
 # --- command ----------------------------------------------------------------------------------------
@@ -246,7 +267,9 @@ class _Progress:
     def step(self, what: str) -> None:
         self.count += 1
         if self._stream:
-            self._stream.write(json.dumps({"done": self.count, "total": self.total, "what": what}) + "\n")
+            self._stream.write(
+                json.dumps({"done": self.count, "total": self.total, "what": what}) + "\n"
+            )
         if self._bar is not None:
             self._bar.update()
 
@@ -280,20 +303,39 @@ def default_cc() -> Path | None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m kernels.pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m kernels.pack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--request", type=Path, help="JSON file with the variants to compile")
     what.add_argument("--list", type=Path, metavar="FILE", help="print what a pack holds")
-    what.add_argument("--verify", type=Path, metavar="FILE", help="check a pack; exit code 1 if it is damaged")
+    what.add_argument(
+        "--verify", type=Path, metavar="FILE", help="check a pack; exit code 1 if it is damaged"
+    )
     parser.add_argument("--target", help="cpu:znver4, cpu:native, cuda:90, hip:gfx942, ...")
     parser.add_argument("--out", type=Path, help="the pack to write")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: cores)")
-    parser.add_argument("--cc", type=Path, default=default_cc(), help="nereid-cc (default: $NEREID_CC, build/release)")
-    parser.add_argument("--cache", type=Path, help="object cache (default: the user's cache folder)")
-    parser.add_argument("--no-cache", action="store_true", help="neither read nor write the object cache")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: cores)"
+    )
+    parser.add_argument(
+        "--cc",
+        type=Path,
+        default=default_cc(),
+        help="nereid-cc (default: $NEREID_CC, build/release)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="object cache (default: the user's cache folder)"
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="neither read nor write the object cache"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.add_argument("--progress-fd", type=int, help="write one JSON line per finished variant to this descriptor")
+    parser.add_argument(
+        "--progress-fd",
+        type=int,
+        help="write one JSON line per finished variant to this descriptor",
+    )
     options = parser.parse_args(arguments)
     if options.request and not (options.target and options.out):
         parser.error("--request needs --target and --out")
@@ -307,13 +349,19 @@ def main(arguments: list[str] | None = None) -> int:
             list_pack(options.list)
         elif options.verify:
             manifest = read_manifest(options.verify)
-            print(f"{options.verify}: good, {len(manifest['kernels'])} variants for {manifest['target']}")
+            print(
+                f"{options.verify}: good, {len(manifest['kernels'])} variants for {manifest['target']}"
+            )
         else:
             make(options)
         return 0
     except OSError as error:
         where = error.filename or options.out or ""
-        reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) else error.strerror
+        reason = (
+            "no space left on the disk"
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            else error.strerror
+        )
         print(f"kernels.pack: error: {where}: {reason}", file=sys.stderr)
     except Exception as error:  # each kind below carries a complete message
         from kernels.expr import ExprError

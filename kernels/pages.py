@@ -11,7 +11,9 @@ from kernels.spec import F32, I32, I64, Case, DType, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
-def copy_pages_kernel(cache, source, target, count, page_elements: tl.constexpr, BLOCK: tl.constexpr):
+def copy_pages_kernel(
+    cache, source, target, count, page_elements: tl.constexpr, BLOCK: tl.constexpr
+):
     blocks: tl.constexpr = (page_elements + BLOCK - 1) // BLOCK
     program = tl.program_id(0)
     index = program // blocks
@@ -19,7 +21,9 @@ def copy_pages_kernel(cache, source, target, count, page_elements: tl.constexpr,
     inside = column < page_elements
     from_page = tl.load(source + index).to(tl.int64) * page_elements
     to_page = tl.load(target + index).to(tl.int64) * page_elements
-    tl.store(cache + to_page + column, tl.load(cache + from_page + column, mask=inside), mask=inside)
+    tl.store(
+        cache + to_page + column, tl.load(cache + from_page + column, mask=inside), mask=inside
+    )
 
 
 @triton.jit
@@ -86,7 +90,11 @@ def fill_cases():
         ("f16", "f16", 100, 0.1),
         ("one_byte", "u8", 1, 255.0),
     ):
-        storage = np.float32 if dtype in ("f32", "f16", "bf16") else {"i32": np.int32, "u8": np.uint8}[dtype]
+        storage = (
+            np.float32
+            if dtype in ("f32", "f16", "bf16")
+            else {"i32": np.int32, "u8": np.uint8}[dtype]
+        )
         yield Case(
             name=name,
             key={"dtype": dtype},
@@ -97,7 +105,10 @@ def fill_cases():
 
 def convert_cases():
     rng = np.random.default_rng(52)
-    special = np.array([0.0, -0.0, np.inf, -np.inf, 1e-8, 65504.0, 1e-3, 3.3895e38, 1.00390625, 1.01171875], np.float32)
+    special = np.array(
+        [0.0, -0.0, np.inf, -np.inf, 1e-8, 65504.0, 1e-3, 3.3895e38, 1.00390625, 1.01171875],
+        np.float32,
+    )
     for x_dtype in ("f32", "f16", "bf16"):
         for out_dtype in ("f32", "f16", "bf16"):
             for name, count in (("odd", 2051), ("one", 1)):
@@ -108,7 +119,11 @@ def convert_cases():
                 yield Case(
                     name=f"{x_dtype}_to_{out_dtype}_{name}",
                     key={"x_dtype": x_dtype, "out_dtype": out_dtype},
-                    args={"x": round_to(x, x_dtype), "out": np.full(count + 3, 7, np.float32), "count": count},
+                    args={
+                        "x": round_to(x, x_dtype),
+                        "out": np.full(count + 3, 7, np.float32),
+                        "count": count,
+                    },
                     tolerance={"out": Tolerance()},
                 )
 
@@ -147,7 +162,11 @@ CONVERT = Kernel(
     doc="out[:count] = x[:count] in another float type, rounded to nearest even",
     fn=convert_kernel,
     key=[DType("x_dtype"), DType("out_dtype")],
-    args=[Ptr("x", "x_dtype", "read", shape="count"), Ptr("out", "out_dtype", "write", shape="count"), I64("count")],
+    args=[
+        Ptr("x", "x_dtype", "read", shape="count"),
+        Ptr("out", "out_dtype", "write", shape="count"),
+        I64("count"),
+    ],
     grid="ceil_div(count, BLOCK)",
     reference=convert_reference,
     cases=convert_cases,

@@ -5,9 +5,31 @@ from __future__ import annotations
 
 from kernels.spec import Kernel, SpecError
 
-from kernels import activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope, sampling
+from kernels import (
+    activation,
+    attention,
+    embedding,
+    embedding_quant,
+    linear,
+    norm,
+    pages,
+    quant,
+    rope,
+    sampling,
+)
 
-FAMILIES = (activation, attention, embedding, embedding_quant, linear, norm, pages, quant, rope, sampling)
+FAMILIES = (
+    activation,
+    attention,
+    embedding,
+    embedding_quant,
+    linear,
+    norm,
+    pages,
+    quant,
+    rope,
+    sampling,
+)
 
 
 def _collect() -> dict[str, Kernel]:
@@ -15,7 +37,9 @@ def _collect() -> dict[str, Kernel]:
     for family in FAMILIES:
         for kernel in family.KERNELS:
             if kernel.name in table:
-                raise SpecError(f"kernel {kernel.name!r} is declared twice (again in {family.__name__})")
+                raise SpecError(
+                    f"kernel {kernel.name!r} is declared twice (again in {family.__name__})"
+                )
             table[kernel.name] = kernel
     return table
 

@@ -16,7 +16,14 @@ from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Toleranc
 
 @triton.jit
 def rope_table_kernel(
-    inv_freq, cos, sin, positions, attention_scale, half: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+    inv_freq,
+    cos,
+    sin,
+    positions,
+    attention_scale,
+    half: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     first = tl.program_id(0) * ROWS
     column = tl.arange(0, BLOCK)
@@ -63,7 +70,11 @@ def _rotate_head(
     tl.store(target + second, (y * c + x * s).to(target.dtype.element_ty), mask=in_pair)
     if rotary_dim < head_dim:
         if has_norm:
-            rest = rest * scale * tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
+            rest = (
+                rest
+                * scale
+                * tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
+            )
         tl.store(target + element, rest.to(target.dtype.element_ty), mask=in_rest)
 
 
@@ -105,7 +116,9 @@ def rope_kv_write_kernel(
 
 
 def rope_table_reference(key, args):
-    angle = np.arange(args["positions"], dtype=np.float32)[:, None] * args["inv_freq"]  # rounded to f32
+    angle = (
+        np.arange(args["positions"], dtype=np.float32)[:, None] * args["inv_freq"]
+    )  # rounded to f32
     cos, sin = args["cos"].copy(), args["sin"].copy()
     cos[: args["positions"]] = np.cos(angle.astype(np.float64)) * args["attention_scale"]
     sin[: args["positions"]] = np.sin(angle.astype(np.float64)) * args["attention_scale"]
@@ -130,7 +143,11 @@ def rope_kv_write_reference(key, args):
     q_heads, kv_heads, dim = key["q_heads"], key["kv_heads"], key["head_dim"]
     q_out, k_cache, v_cache = (args[name].copy() for name in ("q_out", "k_cache", "v_cache"))
     for row in range(args["rows"]):
-        line = args["qkv"].reshape(-1)[row * args["qkv_stride"] :][: (q_heads + 2 * kv_heads) * dim].reshape(-1, dim)
+        line = (
+            args["qkv"]
+            .reshape(-1)[row * args["qkv_stride"] :][: (q_heads + 2 * kv_heads) * dim]
+            .reshape(-1, dim)
+        )
         cos, sin = args["cos"][args["positions"][row]], args["sin"][args["positions"][row]]
         q = _rotate(line[:q_heads], cos, sin, key, args["q_norm"], args["eps"])
         q_out.reshape(-1)[row * args["q_stride"] :][: q_heads * dim] = q.reshape(-1)
@@ -229,8 +246,20 @@ def rope_kv_write_cases():
     rng = np.random.default_rng(31)
     for entry in _ROPE:
         yield _rope_case(rng, *entry)
-    yield _rope_case(rng, "in_place", 5, (4, 2, 64, 64), 16, ("f32", "f32", "bf16"), 0, 0, in_place=True)
-    yield _rope_case(rng, "in_place_interleaved", 5, (4, 2, 64, 64), 16, ("bf16", "bf16", "bf16"), 1, 0, in_place=True)
+    yield _rope_case(
+        rng, "in_place", 5, (4, 2, 64, 64), 16, ("f32", "f32", "bf16"), 0, 0, in_place=True
+    )
+    yield _rope_case(
+        rng,
+        "in_place_interleaved",
+        5,
+        (4, 2, 64, 64),
+        16,
+        ("bf16", "bf16", "bf16"),
+        1,
+        0,
+        in_place=True,
+    )
 
 
 ROPE_TABLE = Kernel(

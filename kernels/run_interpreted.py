@@ -25,21 +25,29 @@ def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]
     kernel, key = prepared.kernel, prepared.key
     if not isinstance(kernel.fn, interpreter.InterpretedFunction):
         raise SpecError("set TRITON_INTERPRET=1 before Triton is imported")
-    memory = {name: None if value is None else value.copy() for name, value in prepared.inputs.items()}
+    memory = {
+        name: None if value is None else value.copy() for name, value in prepared.inputs.items()
+    }
     values = {}
     for arg in kernel.args:
         element = DTYPES[kernel.arg_dtype(arg.name, key)]
         if isinstance(arg, Ptr):
             array = memory[prepared.owner(arg.name)]
             address = 0 if array is None else array.ctypes.data
-            values[arg.name] = _tensor(np.uint64(address), tl.pointer_type(getattr(tl, element.tl)), np.uint64)
+            values[arg.name] = _tensor(
+                np.uint64(address), tl.pointer_type(getattr(tl, element.tl)), np.uint64
+            )
         else:
-            values[arg.name] = _tensor(prepared.scalars[arg.name], getattr(tl, element.tl), element.storage)
+            values[arg.name] = _tensor(
+                prepared.scalars[arg.name], getattr(tl, element.tl), element.storage
+            )
     parameters = kernel.fn.arg_names
     for field in kernel.key:
         if field.name in parameters:
             value = key[field.name]
-            values[field.name] = getattr(tl, DTYPES[value].tl) if isinstance(field, DType) else value
+            values[field.name] = (
+                getattr(tl, DTYPES[value].tl) if isinstance(field, DType) else value
+            )
     values |= choice.tiles
     function = kernel.fn.rewrite()
     builder = interpreter.interpreter_builder
@@ -70,7 +78,11 @@ def _tensor_ranges() -> Iterator[None]:
         plain = (int(b.handle.data.item()) if isinstance(b, tl.tensor) else int(b) for b in bounds)
         return (_tensor(value, tl.int32, np.int32) for value in builtins.range(*plain))
 
-    modules = [m for name, m in list(sys.modules.items()) if name.startswith("kernels.") and not hasattr(m, "range")]
+    modules = [
+        m
+        for name, m in list(sys.modules.items())
+        if name.startswith("kernels.") and not hasattr(m, "range")
+    ]
     for module in modules:
         module.range = tensor_range
     try:

@@ -47,7 +47,10 @@ class _Buffer:
         return self._bytes[self.begin : self.end].view(self._dtype).reshape(self._shape)
 
     def intact(self) -> bool:
-        return bool((self._bytes[: self.begin] == _CANARY).all() and (self._bytes[self.end :] == _CANARY).all())
+        return bool(
+            (self._bytes[: self.begin] == _CANARY).all()
+            and (self._bytes[self.end :] == _CANARY).all()
+        )
 
 
 def run_native(prepared: Prepared, choice: Choice, tools: objects.Toolchain) -> list[str]:
@@ -63,13 +66,17 @@ def run_native(prepared: Prepared, choice: Choice, tools: objects.Toolchain) -> 
         elif arg.type == "f32":
             slots[index] = int(np.float32(prepared.scalars[arg.name]).view(np.uint32))
         else:
-            slots[index] = _sign_extended(prepared.scalars[arg.name], 32 if arg.type in ("i32", "u32") else 64)
+            slots[index] = _sign_extended(
+                prepared.scalars[arg.name], 32 if arg.type in ("i32", "u32") else 64
+            )
     programs = kernel.grid_size(prepared.key, prepared.scalars, choice.tiles)
     problem = _in_child(lambda: _launch(compiled, slots, programs))
     if problem:
         return [problem]
     problems = check_memory(prepared, {name: buffer.array() for name, buffer in buffers.items()})
-    return problems + [f"{name}: bytes outside it changed" for name, b in buffers.items() if not b.intact()]
+    return problems + [
+        f"{name}: bytes outside it changed" for name, b in buffers.items() if not b.intact()
+    ]
 
 
 def _sign_extended(value: int, bits: int) -> int:
@@ -88,7 +95,9 @@ def _launch(compiled: objects.Object, slots: ctypes.Array, programs: int) -> Non
     middle = programs // 2
     for begin, end in ((middle, programs), (0, middle)):
         if begin < end:
-            entry(slots, ctypes.c_uint32(begin), ctypes.c_uint32(end), grid, ctypes.c_void_p(aligned))
+            entry(
+                slots, ctypes.c_uint32(begin), ctypes.c_uint32(end), grid, ctypes.c_void_p(aligned)
+            )
 
 
 def _load(blob: bytes) -> ctypes.CDLL:

@@ -59,16 +59,24 @@ def _split_at(y, e, middle, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: t
         v = tl.load(y + column, mask=inside, other=float("-inf"))
         above = v >= middle
         if by_mass:
-            amount += tl.sum(tl.where(above, tl.load(e + column, mask=inside, other=0.0), 0.0), axis=0)
+            amount += tl.sum(
+                tl.where(above, tl.load(e + column, mask=inside, other=0.0), 0.0), axis=0
+            )
         else:
             amount += tl.sum(above.to(tl.int32), axis=0).to(tl.float32)
-        smallest_above = tl.minimum(smallest_above, tl.min(tl.where(above, v, float("inf")), axis=0))
-        largest_below = tl.maximum(largest_below, tl.max(tl.where(v < middle, v, float("-inf")), axis=0))
+        smallest_above = tl.minimum(
+            smallest_above, tl.min(tl.where(above, v, float("inf")), axis=0)
+        )
+        largest_below = tl.maximum(
+            largest_below, tl.max(tl.where(v < middle, v, float("-inf")), axis=0)
+        )
     return amount, smallest_above, largest_below
 
 
 @triton.jit
-def _threshold(y, e, low, high, wanted, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr):
+def _threshold(
+    y, e, low, high, wanted, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr
+):
     """The largest value t of the row, low <= t <= high, such that the values >= t have at least `wanted` in
     number (or mass). low and high occur in the row and low satisfies it."""
     while low < high:
@@ -146,7 +154,9 @@ def _draw(
         threshold = _threshold(y, e, threshold, best, top_k.to(tl.float32), False, vocab, BLOCK)
         mass, _, _ = _split_at(y, e, threshold, True, vocab, BLOCK)
     if top_p < 1.0:
-        threshold = _threshold(y, e, threshold, best, tl.maximum(top_p, 1e-10) * mass, True, vocab, BLOCK)
+        threshold = _threshold(
+            y, e, threshold, best, tl.maximum(top_p, 1e-10) * mass, True, vocab, BLOCK
+        )
     total = tl.full([], 0.0, tl.float32)
     for start in range(0, vocab, BLOCK):
         _, w = _kept_weights(y, e, threshold, min_p, start, vocab, BLOCK)
@@ -194,7 +204,17 @@ def sample_kernel(
             frequency = tl.load(frequencies + row)
         row_mask = mask + row * ((vocab + 31) // 32)
         _process(
-            raw, y, row_counts, row_mask, repetition, presence, frequency, vocab, has_penalties, has_mask, BLOCK
+            raw,
+            y,
+            row_counts,
+            row_mask,
+            repetition,
+            presence,
+            frequency,
+            vocab,
+            has_penalties,
+            has_mask,
+            BLOCK,
         )
         if BARRIER:
             tl.debug_barrier()
@@ -219,7 +239,11 @@ def sample_kernel(
             largest, _ = _argmax(raw, vocab, BLOCK)
         else:
             largest = best
-        logprob = tl.load(raw + tl.maximum(chosen, 0)) - largest - _log_sum_exp(raw, largest, vocab, BLOCK)
+        logprob = (
+            tl.load(raw + tl.maximum(chosen, 0))
+            - largest
+            - _log_sum_exp(raw, largest, vocab, BLOCK)
+        )
         tl.store(logprobs + row, tl.where(chosen >= 0, logprob, float("-inf")))
     if has_penalties:
         if chosen >= 0:
@@ -228,7 +252,15 @@ def sample_kernel(
 
 @triton.jit
 def top_logprobs_kernel(
-    logits, targets, ids, logprobs, target_logprobs, rows, vocab: tl.constexpr, n: tl.constexpr, BLOCK: tl.constexpr
+    logits,
+    targets,
+    ids,
+    logprobs,
+    target_logprobs,
+    rows,
+    vocab: tl.constexpr,
+    n: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     raw = logits + row * vocab
@@ -257,7 +289,9 @@ def top_logprobs_kernel(
 
 
 @triton.jit
-def count_tokens_kernel(counts, ids, slots, count, in_prompt, vocab: tl.constexpr, BLOCK: tl.constexpr):
+def count_tokens_kernel(
+    counts, ids, slots, count, in_prompt, vocab: tl.constexpr, BLOCK: tl.constexpr
+):
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
     slot = tl.load(slots + index, mask=inside, other=0).to(tl.int64)
@@ -319,7 +353,13 @@ TOP_LOGPROBS = Kernel(
     key=[Int("vocab", min=1, max=2**28), Int("n", min=0, max=32)],
     args=[
         Ptr("logits", "f32", "read", shape="rows, vocab"),
-        Ptr("targets", "i32", "read", shape="rows", doc="token, or -1: its log-probability is written as 0"),
+        Ptr(
+            "targets",
+            "i32",
+            "read",
+            shape="rows",
+            doc="token, or -1: its log-probability is written as 0",
+        ),
         Ptr("ids", "i32", "write", shape="rows, n", optional="n > 0"),
         Ptr("logprobs", "f32", "write", shape="rows, n", optional="n > 0"),
         Ptr("target_logprobs", "f32", "write", shape="rows"),

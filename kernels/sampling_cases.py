@@ -39,13 +39,19 @@ def _sample_case(
     rng = np.random.default_rng(61 + seed)
     per_row = lambda value, dtype: np.resize(np.asarray(value, dtype), rows)  # noqa: E731
     slots = rng.permutation(rows + 2)[:rows].astype(np.int32)
-    counts = np.where(rng.random((rows + 2, vocab)) < 0.3, rng.integers(0, 4, (rows + 2, vocab)), 0).astype(np.int32)
+    counts = np.where(
+        rng.random((rows + 2, vocab)) < 0.3, rng.integers(0, 4, (rows + 2, vocab)), 0
+    ).astype(np.int32)
     counts |= np.where(rng.random((rows + 2, vocab)) < 0.2, IN_PROMPT, 0).astype(np.int32)
     words = rng.integers(-(2**31), 2**31, (rows, -(-vocab // 32))).astype(np.int32)
     random = not greedy
     args = {
         "logits": _logits(rng, rows, vocab, kind),
-        "work": np.full((rows, 2, vocab), np.nan, np.float32) if random or penalties or bias or mask else None,
+        "work": (
+            np.full((rows, 2, vocab), np.nan, np.float32)
+            if random or penalties or bias or mask
+            else None
+        ),
         "temperatures": per_row(sampling.get("temperature", 0.8), np.float32) if random else None,
         "top_ks": per_row(sampling.get("top_k", 0), np.int32) if random else None,
         "top_ps": per_row(sampling.get("top_p", 1.0), np.float32) if random else None,
@@ -94,12 +100,16 @@ def sample_cases() -> Iterator[Case]:
     yield _sample_case("top_p", 9, 4099, top_p=[0.95, 0.5, 0.1, 0.0, 0.999, 1.0], seed=3)
     yield _sample_case("top_p_ties", 6, 2000, "bf16", top_p=[0.9, 0.3], seed=4)
     yield _sample_case("min_p", 6, 4099, min_p=[0.05, 0.5, 1.0], seed=5)
-    yield _sample_case("combined", 8, 4099, top_k=[50, 200], top_p=[0.9, 0.7, 0.99], min_p=[0.02, 0.0], seed=6)
+    yield _sample_case(
+        "combined", 8, 4099, top_k=[50, 200], top_p=[0.9, 0.7, 0.99], min_p=[0.02, 0.0], seed=6
+    )
     yield _sample_case("combined_peaked", 5, 49152, "peaked", top_k=50, top_p=0.95, seed=7)
     yield _sample_case("constant", 3, 1500, "constant", top_k=[7, 0], top_p=[0.5, 1.0], seed=8)
     yield _sample_case("masked_input", 4, 1500, "masked", top_k=20, top_p=0.9, seed=9)
     yield _sample_case("shifted", 4, 1500, "shifted", top_k=20, top_p=0.9, seed=10)
-    yield _sample_case("everything", 6, 3001, penalties=1, bias=1, mask=1, top_k=30, top_p=0.9, min_p=0.01, seed=11)
+    yield _sample_case(
+        "everything", 6, 3001, penalties=1, bias=1, mask=1, top_k=30, top_p=0.9, min_p=0.01, seed=11
+    )
     yield _sample_case("penalties", 6, 3001, penalties=1, logprob=0, seed=12)
     yield _sample_case("one_token", 2, 1, top_k=1, top_p=0.5, seed=13)
     yield _sample_case("large_vocabulary", 1, 262144, top_k=64, top_p=0.95, seed=14)

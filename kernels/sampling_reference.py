@@ -51,7 +51,9 @@ def kept_tokens(y: np.ndarray, temperature, top_k, top_p, min_p) -> tuple[np.nda
     """(boolean mask of the tokens that may be drawn, exp((y - max) / temperature))."""
     best = y.max()
     scale = np.float32(1) / np.float32(temperature)
-    e = np.where(y == best, np.float32(1), np.exp(((y - best) * scale).astype(np.float64))).astype(np.float32)
+    e = np.where(y == best, np.float32(1), np.exp(((y - best) * scale).astype(np.float64))).astype(
+        np.float32
+    )
     kept = e > 0
     order = np.sort(y[kept])[::-1]
     if 0 < top_k < order.size:
@@ -61,7 +63,9 @@ def kept_tokens(y: np.ndarray, temperature, top_k, top_p, min_p) -> tuple[np.nda
         values = np.unique(y[kept])[::-1]
         reached = np.cumsum([e[y == value].sum(dtype=np.float64) for value in values])
         wanted = max(np.float64(top_p), 1e-10) * mass
-        kept &= y >= values[min(int(np.searchsorted(reached, wanted * (1 - 1e-12))), values.size - 1)]
+        kept &= (
+            y >= values[min(int(np.searchsorted(reached, wanted * (1 - 1e-12))), values.size - 1)]
+        )
     return kept & (e >= min_p), e
 
 
@@ -87,14 +91,20 @@ def sample(key, args):
             chosen = _draw(y, args, row)
         ids[row] = chosen
         if key["has_logprob"]:
-            out["logprobs"][row] = _log_softmax(args["logits"][row])[chosen] if chosen >= 0 else -np.inf
+            out["logprobs"][row] = (
+                _log_softmax(args["logits"][row])[chosen] if chosen >= 0 else -np.inf
+            )
         if key["has_penalties"] and chosen >= 0:
             out["counts"][args["slots"][row], chosen] += 1
     return out
 
 
 def top_logprobs(key, args):
-    out = {name: args[name].copy() for name in ("ids", "logprobs", "target_logprobs") if args[name] is not None}
+    out = {
+        name: args[name].copy()
+        for name in ("ids", "logprobs", "target_logprobs")
+        if args[name] is not None
+    }
     for row in range(args["rows"]):
         logits = args["logits"][row]
         logprobs = _log_softmax(logits)

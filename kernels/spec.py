@@ -40,7 +40,9 @@ class DType:
 
     def check(self, value: Any) -> str:
         if value not in self.allowed:
-            raise SpecError(f"key field {self.name} is {value!r}, expected one of {', '.join(self.allowed)}")
+            raise SpecError(
+                f"key field {self.name} is {value!r}, expected one of {', '.join(self.allowed)}"
+            )
         return value
 
 
@@ -125,7 +127,8 @@ def F32(name: str, doc: str = "") -> Scalar:  # noqa: N802
 @dataclass(frozen=True)
 class Tolerance:
     """|got - expected| <= atol + rtol * |expected|; NaN equals NaN; infinities must agree. `mismatch` is the
-    share of elements that may be off (for results that rounding can legitimately flip), normally 0."""
+    share of elements that may be off (for results that rounding can legitimately flip), normally 0.
+    """
 
     atol: float = 0.0
     rtol: float = 0.0
@@ -144,7 +147,8 @@ DEFAULT_TOLERANCE = {
 class Case:
     """One run of a kernel. Arrays are in the widened form (float32 for every float type, see dtypes.py); an
     output's array gives its shape and what it holds before the launch (elements that the kernel must not
-    touch keep it). A null pointer is None. `alias` maps an argument to the one whose memory it shares."""
+    touch keep it). A null pointer is None. `alias` maps an argument to the one whose memory it shares.
+    """
 
     name: str
     key: Mapping[str, Any]
@@ -215,8 +219,14 @@ class Kernel:
         unknown = sorted(set(key) - set(self.key_names))
         missing = [name for name in self.key_names if name not in key]
         if unknown or missing:
-            problem = f"unknown key field {', '.join(unknown)}" if unknown else f"missing key field {', '.join(missing)}"
-            raise SpecError(f"kernel {self.name!r}: {problem} (fields: {', '.join(self.key_names)})")
+            problem = (
+                f"unknown key field {', '.join(unknown)}"
+                if unknown
+                else f"missing key field {', '.join(missing)}"
+            )
+            raise SpecError(
+                f"kernel {self.name!r}: {problem} (fields: {', '.join(self.key_names)})"
+            )
         try:
             return {field_.name: field_.check(key[field_.name]) for field_ in self.key}
         except SpecError as error:
@@ -226,7 +236,9 @@ class Kernel:
         """Canonical text: rms_norm(x_dtype=f32,...,dim=576)."""
         return f"{self.name}({','.join(f'{name}={value}' for name, value in self.check_key(key).items())})"
 
-    def grid_size(self, key: Mapping[str, Any], args: Mapping[str, Any], tiles: Mapping[str, int]) -> int:
+    def grid_size(
+        self, key: Mapping[str, Any], args: Mapping[str, Any], tiles: Mapping[str, int]
+    ) -> int:
         ints = {name: int(args[name]) for name in self.int_args}
         return expr.parse(self.grid).evaluate({**key, **ints, **tiles})
 
@@ -248,7 +260,9 @@ class Kernel:
             self._validate_arg(arg)
         self.tiles = self._match_function()
         if self.select is not None and self.select not in self.int_args:
-            raise SpecError(f"select={self.select!r} is not an integer argument ({', '.join(self.int_args)})")
+            raise SpecError(
+                f"select={self.select!r} is not an integer argument ({', '.join(self.int_args)})"
+            )
         known = {*self.key_names, *self.int_args, *self.tiles}
         expr.parse(self.grid).require(known, "grid")
         self.check_choices(self.default_tiles, "default_tiles")
@@ -256,15 +270,23 @@ class Kernel:
     def _validate_arg(self, arg: Ptr | Scalar) -> None:
         if isinstance(arg, Scalar):
             if arg.type not in ("i32", "i64", "u32", "u64", "f32"):
-                raise SpecError(f"argument {arg.name}: type {arg.type!r} is not i32, i64, u32, u64 or f32")
+                raise SpecError(
+                    f"argument {arg.name}: type {arg.type!r} is not i32, i64, u32, u64 or f32"
+                )
             if arg.divisible not in (0, 16):
-                raise SpecError(f"argument {arg.name}: divisible={arg.divisible}, only 16 has an effect")
+                raise SpecError(
+                    f"argument {arg.name}: divisible={arg.divisible}, only 16 has an effect"
+                )
             return
         key_dtypes = {field_.name for field_ in self.key if isinstance(field_, DType)}
         if arg.dtype not in DTYPES and arg.dtype not in key_dtypes:
-            raise SpecError(f"argument {arg.name}: {arg.dtype!r} is neither a dtype nor a DType key field")
+            raise SpecError(
+                f"argument {arg.name}: {arg.dtype!r} is neither a dtype nor a DType key field"
+            )
         if arg.access not in ("read", "write", "readwrite", "scratch"):
-            raise SpecError(f"argument {arg.name}: access {arg.access!r} is not read, write, readwrite or scratch")
+            raise SpecError(
+                f"argument {arg.name}: access {arg.access!r} is not read, write, readwrite or scratch"
+            )
         if not arg.shape.strip():
             raise SpecError(f"argument {arg.name}: shape is missing")
 
@@ -285,11 +307,15 @@ class Kernel:
         for field_ in self.key:
             optional = isinstance(field_, DType) and field_.name in pointer_types
             if field_.name not in constants and not optional:
-                raise SpecError(f"{python_fn.__name__} has no tl.constexpr parameter {field_.name} (a key field)")
+                raise SpecError(
+                    f"{python_fn.__name__} has no tl.constexpr parameter {field_.name} (a key field)"
+                )
         tiles = tuple(name for name in constants if name not in self.key_names)
         for name in tiles:
             if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-                raise SpecError(f"{python_fn.__name__}: constexpr {name} is no key field; tile constants are UPPER_CASE")
+                raise SpecError(
+                    f"{python_fn.__name__}: constexpr {name} is no key field; tile constants are UPPER_CASE"
+                )
         return tiles
 
     def check_choices(self, choices: Sequence[Mapping[str, Any]], what: str) -> None:
@@ -300,7 +326,9 @@ class Kernel:
             where = f"{what}[{index}]"
             known = {"max", "when", *COMPILE_OPTIONS, *self.tiles}
             if unknown := sorted(set(choice) - known):
-                raise SpecError(f"{where}: unknown {', '.join(unknown)} (tile constants: {', '.join(self.tiles)})")
+                raise SpecError(
+                    f"{where}: unknown {', '.join(unknown)} (tile constants: {', '.join(self.tiles)})"
+                )
             if missing := [name for name in self.tiles if name not in choice]:
                 raise SpecError(f"{where}: no value for {', '.join(missing)}")
             if "max" in choice and self.select is None:

@@ -58,7 +58,9 @@ def choices(kernel: Kernel, key: Mapping[str, Any], target: str) -> list[Choice]
         raise SpecError(f"kernel {kernel.name!r}: {error}") from None
 
 
-def _resolve(kernel: Kernel, key: Mapping[str, Any], listed: list[Mapping[str, Any]], where: str) -> list[Choice]:
+def _resolve(
+    kernel: Kernel, key: Mapping[str, Any], listed: list[Mapping[str, Any]], where: str
+) -> list[Choice]:
     resolved: list[Choice] = []
     for entry in listed:
         if not expr.parse(entry.get("when", 1)).evaluate(key):
@@ -66,8 +68,14 @@ def _resolve(kernel: Kernel, key: Mapping[str, Any], listed: list[Mapping[str, A
         bound = entry.get("max")
         if resolved and bound is not None and bound <= resolved[-1].max:  # type: ignore[operator]
             continue  # an earlier choice already takes these
-        values = {name: expr.parse(value).evaluate(key) for name, value in entry.items() if name not in ("max", "when")}
-        options = {name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
+        values = {
+            name: expr.parse(value).evaluate(key)
+            for name, value in entry.items()
+            if name not in ("max", "when")
+        }
+        options = {
+            name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))
+        }
         resolved.append(Choice(bound, {name: values[name] for name in kernel.tiles}, **options))
         if bound is None:
             return resolved

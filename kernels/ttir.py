@@ -56,7 +56,9 @@ def _source(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> ASTSource
     for field_ in kernel.key:
         if field_.name in parameters:
             value = key[field_.name]
-            constants[field_.name] = getattr(tl, DTYPES[value].tl) if isinstance(field_, DType) else value
+            constants[field_.name] = (
+                getattr(tl, DTYPES[value].tl) if isinstance(field_, DType) else value
+            )
     constants |= choice.tiles
     signature |= {name: "constexpr" for name in constants}
     ordered = {name: signature[name] for name in parameters}
@@ -67,10 +69,17 @@ def to_ttir(kernel: Kernel, key: Mapping[str, Any], choice: Choice, locations: b
     """TTIR text of one choice after Triton's target-independent passes."""
     context = ir.context()
     ir.load_dialects(context)
-    functions = {"min_dot_size": lambda lhs, rhs: (1, 1, 1), "convert_custom_types": _no_custom_types}
+    functions = {
+        "min_dot_size": lambda lhs, rhs: (1, 1, 1),
+        "convert_custom_types": _no_custom_types,
+    }
     try:
-        module = _source(kernel, key, choice).make_ir(_CPU_TARGET, _CPU_OPTIONS, functions, {}, context)
-    except Exception as error:  # Triton raises many kinds; all mean that the kernel does not compile
+        module = _source(kernel, key, choice).make_ir(
+            _CPU_TARGET, _CPU_OPTIONS, functions, {}, context
+        )
+    except (
+        Exception
+    ) as error:  # Triton raises many kinds; all mean that the kernel does not compile
         raise SpecError(f"{kernel.variant(key)}: {_last_line(error)}") from error
     manager = ir.pass_manager(context)
     passes.common.add_inliner(manager)
@@ -137,7 +146,9 @@ def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: 
         "num_stages": choice.num_stages,
         "enable_fp_fusion": True,  # explicit: Triton's default changes between versions
     }
-    compiled = triton.compile(_source(kernel, key, choice), target=gpu_target(target), options=options)
+    compiled = triton.compile(
+        _source(kernel, key, choice), target=gpu_target(target), options=options
+    )
     blob = compiled.asm["cubin" if target.startswith("cuda") else "hsaco"]
     metadata = json.loads(json.dumps(compiled.metadata._asdict(), default=vars))
     return GpuBinary(

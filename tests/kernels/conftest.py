@@ -14,8 +14,14 @@ sys.path.insert(0, str(ROOT))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cc", help="nereid-cc (default: $NEREID_CC, else build/release/nereid-cc)")
-    parser.addoption("--target", default="cpu:native", help="target to compile the cases for; this CPU must run it")
-    parser.addoption("--interpret", action="store_true", help="run the cases in Triton's interpreter instead")
+    parser.addoption(
+        "--target",
+        default="cpu:native",
+        help="target to compile the cases for; this CPU must run it",
+    )
+    parser.addoption(
+        "--interpret", action="store_true", help="run the cases in Triton's interpreter instead"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,5 +40,7 @@ def tools(request: pytest.FixtureRequest):
     cc = request.config.getoption("--cc")
     cache = os.environ.get("NEREID_TEST_CACHE")
     return objects.toolchain(
-        request.config.getoption("--target"), Path(cc) if cc else pack.default_cc(), Path(cache) if cache else None
+        request.config.getoption("--target"),
+        Path(cc) if cc else pack.default_cc(),
+        Path(cache) if cache else None,
     )

@@ -16,7 +16,9 @@ def main() -> int:
     text = Path(source).read_text()
     name, arguments = re.search(r"tt\.func public @(\w+)\((.*?)\) attributes", text, re.S).groups()
     if cpu == "broken":
-        print(f"nereid-cc: error: {name}.ttir:3:4: 'tt.load' is not supported here", file=sys.stderr)
+        print(
+            f"nereid-cc: error: {name}.ttir:3:4: 'tt.load' is not supported here", file=sys.stderr
+        )
         return 1
     count = len(re.findall(r"%\w+: ", arguments))
     code = (
@@ -24,7 +26,9 @@ def main() -> int:
         f"const struct Info {name}_info = {{1, {count}, 4096, 64, 0}};\n"
         f"void {name}(void) {{}}\n"
     )
-    compiled = subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", out], input=code, text=True, check=False)
+    compiled = subprocess.run(
+        ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", out], input=code, text=True, check=False
+    )
     return compiled.returncode
 
 

@@ -1,7 +1,7 @@
 """Every case of every kernel, with every tile choice that applies to it.
 
-    pytest tests/kernels/test_cases.py -k rms_norm
-    pytest tests/kernels/test_cases.py --interpret -k rms_norm     # without nereid-cc
+pytest tests/kernels/test_cases.py -k rms_norm
+pytest tests/kernels/test_cases.py --interpret -k rms_norm     # without nereid-cc
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ def _cases(name: str) -> list:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    places = [(name, index) for name in sorted(registry.KERNELS) for index in range(len(_cases(name)))]
+    places = [
+        (name, index) for name in sorted(registry.KERNELS) for index in range(len(_cases(name)))
+    ]
     names = [f"{name}-{_cases(name)[index].name}" for name, index in places]
     if "kernel_name" in metafunc.fixturenames:
         metafunc.parametrize(("kernel_name", "index"), places, ids=names)
 
 
 def test_case(kernel_name: str, index: int, tools) -> None:
-    problems, choices = conformance.run_case(registry.find(kernel_name), _cases(kernel_name)[index], tools)
+    problems, choices = conformance.run_case(
+        registry.find(kernel_name), _cases(kernel_name)[index], tools
+    )
     assert choices > 0
     assert not problems, "\n".join(problems)
 

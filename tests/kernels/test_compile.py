@@ -63,7 +63,10 @@ def test_generated_sources_are_stable_and_rewritten_only_on_change(tmp_path) -> 
     generate.write_if_changed(path, header)
     assert path.stat().st_mtime_ns == before
     for kernel in registry.KERNELS.values():
-        assert f"struct {generate.struct_name(kernel)} {{" in header and f'.name = "{kernel.name}"' in source
+        assert (
+            f"struct {generate.struct_name(kernel)} {{" in header
+            and f'.name = "{kernel.name}"' in source
+        )
 
 
 def test_export(tmp_path) -> None:

@@ -64,9 +64,15 @@ def test_unknown_name_and_division_by_zero() -> None:
 def test_cpp_agrees(tmp_path) -> None:
     """Compiles all good expressions and compares them over a grid of values."""
     names = {"rows": "rows", "dim": "dim", "dtype": "dtype"}
-    helpers = _SOURCE[_SOURCE.index("[[maybe_unused]] constexpr int64_t floor_div") : _SOURCE.index("[[maybe_unused]] Grid")]
+    helpers = _SOURCE[
+        _SOURCE.index("[[maybe_unused]] constexpr int64_t floor_div") : _SOURCE.index(
+            "[[maybe_unused]] Grid"
+        )
+    ]
     enumerators = ", ".join(info.cpp for info in DTYPES.values())
-    prints = "".join(f'  std::printf("%lld\\n", (long long)({parse(text).to_cpp(names)}));\n' for text in GOOD)
+    prints = "".join(
+        f'  std::printf("%lld\\n", (long long)({parse(text).to_cpp(names)}));\n' for text in GOOD
+    )
     source = tmp_path / "expressions.cc"
     source.write_text(
         "#include <algorithm>\n#include <cstdint>\n#include <cstdio>\n#include <cstdlib>\n"
@@ -80,9 +86,15 @@ def test_cpp_agrees(tmp_path) -> None:
     subprocess.run(["c++", "-std=c++20", str(source), "-o", str(binary)], check=True)
     order = list(DTYPES)
     points = list(itertools.product((0, 1, 3, 5, 100), (1, 64, 577), ("f32", "bf16", "f16")))
-    arguments = [str(value) for rows, dim, dtype in points for value in (rows, dim, order.index(dtype))]
-    printed = subprocess.run([str(binary), *arguments], check=True, capture_output=True, text=True).stdout
+    arguments = [
+        str(value) for rows, dim, dtype in points for value in (rows, dim, order.index(dtype))
+    ]
+    printed = subprocess.run(
+        [str(binary), *arguments], check=True, capture_output=True, text=True
+    ).stdout
     expected = [
-        parse(text).evaluate({"rows": rows, "dim": dim, "dtype": dtype}) for rows, dim, dtype in points for text in GOOD
+        parse(text).evaluate({"rows": rows, "dim": dim, "dtype": dtype})
+        for rows, dim, dtype in points
+        for text in GOOD
     ]
     assert [int(line) for line in printed.split()] == expected

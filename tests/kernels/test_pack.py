@@ -26,7 +26,9 @@ VARIANTS = [
 @pytest.fixture
 def cc(tmp_path: Path) -> Path:
     path = tmp_path / "nereid-cc"
-    path.write_text(f"#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / 'fake_cc.py'} \"$@\"\n")
+    path.write_text(
+        f"#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / 'fake_cc.py'} \"$@\"\n"
+    )
     path.chmod(0o755)
     return path
 
@@ -37,7 +39,15 @@ def request_file(folder: Path, variants=VARIANTS) -> Path:
     return path
 
 
-def build(tmp_path: Path, cc: Path, *more: str, out: str = "m.pack", target: str = "cpu:znver4", variants=VARIANTS, **run):
+def build(
+    tmp_path: Path,
+    cc: Path,
+    *more: str,
+    out: str = "m.pack",
+    target: str = "cpu:znver4",
+    variants=VARIANTS,
+    **run,
+):
     command = [
         sys.executable, "-m", "kernels.pack", "--request", str(request_file(tmp_path, variants)), "--target", target,
         "--out", str(tmp_path / out), "--cc", str(cc), "--cache", str(tmp_path / "cache"), "--jobs", "2", *more,
@@ -50,20 +60,35 @@ def test_contents(tmp_path: Path, cc: Path) -> None:
     assert done.returncode == 0, done.stderr
     content = (tmp_path / "m.pack").read_bytes()
     manifest = pack.read_manifest(tmp_path / "m.pack")
-    assert manifest["target"] == "cpu:znver4" and manifest["triton"] == "3.9.0" and manifest["kernel_abi"] == 1
+    assert (
+        manifest["target"] == "cpu:znver4"
+        and manifest["triton"] == "3.9.0"
+        and manifest["kernel_abi"] == 1
+    )
     assert [entry["kernel"] for entry in manifest["kernels"]] == ["convert", "rms_norm", "rms_norm"]
     norm = manifest["kernels"][1]
     assert norm["key"] == NORM and list(norm["key"]) == list(NORM)
-    assert [choice["max"] for choice in norm["choices"]] == sorted(c["max"] for c in norm["choices"][:-1]) + [None]
+    assert [choice["max"] for choice in norm["choices"]] == sorted(
+        c["max"] for c in norm["choices"][:-1]
+    ) + [None]
     for choice in norm["choices"]:
-        assert (choice["entry"], choice["num_args"], choice["scratch_bytes"]) == ("rms_norm", 6, 4096)
+        assert (choice["entry"], choice["num_args"], choice["scratch_bytes"]) == (
+            "rms_norm",
+            6,
+            4096,
+        )
         begin = choice["blob"]["offset"]
         assert begin % 4096 == 0 and content[begin : begin + 4] == b"\x7fELF"
 
 
 def test_same_request_same_bytes(tmp_path: Path, cc: Path) -> None:
     assert build(tmp_path, cc).returncode == 0
-    assert build(tmp_path, cc, "--no-cache", "--jobs", "1", out="again.pack", variants=VARIANTS[::-1]).returncode == 0
+    assert (
+        build(
+            tmp_path, cc, "--no-cache", "--jobs", "1", out="again.pack", variants=VARIANTS[::-1]
+        ).returncode
+        == 0
+    )
     assert (tmp_path / "m.pack").read_bytes() == (tmp_path / "again.pack").read_bytes()
 
 
@@ -73,7 +98,9 @@ def test_objects_are_cached(tmp_path: Path, cc: Path) -> None:
     assert cached
     before = [path.stat().st_mtime_ns for path in cached]
     assert build(tmp_path, cc, out="again.pack").returncode == 0
-    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "cache" / "objects").iterdir())] == before
+    assert [
+        path.stat().st_mtime_ns for path in sorted((tmp_path / "cache" / "objects").iterdir())
+    ] == before
     cc.write_text(cc.read_text() + "# another compiler\n")
     assert build(tmp_path, cc, out="third.pack").returncode == 0
     assert len(list((tmp_path / "cache" / "objects").iterdir())) == 2 * len(cached)
@@ -90,7 +117,9 @@ def test_progress(tmp_path: Path, cc: Path) -> None:
     os.close(writer)
     lines = [json.loads(line) for line in os.fdopen(reader)]
     assert done.returncode == 0 and done.stderr == ""
-    assert [line["done"] for line in lines] == [1, 2, 3] and {line["total"] for line in lines} == {3}
+    assert [line["done"] for line in lines] == [1, 2, 3] and {line["total"] for line in lines} == {
+        3
+    }
     assert any(line["what"].startswith("convert(x_dtype=f32") for line in lines)
 
 
@@ -149,7 +178,11 @@ def test_unwritable_folder(tmp_path: Path, cc: Path) -> None:
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "kernels.pack", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "kernels.pack", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

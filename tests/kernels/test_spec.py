@@ -16,7 +16,9 @@ from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, SpecErro
 
 
 @triton.jit
-def scale_kernel(x, bias, out, rows, factor, dim: tl.constexpr, has_bias: tl.constexpr, BLOCK: tl.constexpr):
+def scale_kernel(
+    x, bias, out, rows, factor, dim: tl.constexpr, has_bias: tl.constexpr, BLOCK: tl.constexpr
+):
     column = tl.arange(0, BLOCK)
     row = tl.program_id(0)
     v = tl.load(x + row * dim + column, mask=column < dim, other=0.0) * factor
@@ -54,7 +56,11 @@ def fields() -> dict:
         select="rows",
         reference=scale_reference,
         cases=lambda: [scale_case()],
-        default_tiles=[{"max": 4, "BLOCK": 16}, {"when": "dim > 8", "BLOCK": 64}, {"BLOCK": "next_pow2(dim)"}],
+        default_tiles=[
+            {"max": 4, "BLOCK": 16},
+            {"when": "dim > 8", "BLOCK": 64},
+            {"BLOCK": "next_pow2(dim)"},
+        ],
     )
 
 
@@ -75,10 +81,19 @@ REFUSED = {
     "float in grid": (dict(grid="factor"), "unknown name factor"),
     "unknown select": (dict(select="cols"), "select='cols' is not an integer argument"),
     "float select": (dict(select="factor"), "select='factor'"),
-    "argument order": (dict(args=fields()["args"][::-1]), "run-time parameters of scale_kernel are"),
+    "argument order": (
+        dict(args=fields()["args"][::-1]),
+        "run-time parameters of scale_kernel are",
+    ),
     "missing argument": (dict(args=fields()["args"][:-1]), "declared arguments are"),
-    "missing key field": (dict(key=fields()["key"][:1] + fields()["key"][2:]), "constexpr dim is no key field"),
-    "key not in function": (dict(key=[*fields()["key"], Int("page")]), "no tl.constexpr parameter page"),
+    "missing key field": (
+        dict(key=fields()["key"][:1] + fields()["key"][2:]),
+        "constexpr dim is no key field",
+    ),
+    "key not in function": (
+        dict(key=[*fields()["key"], Int("page")]),
+        "no tl.constexpr parameter page",
+    ),
     "twice": (dict(key=[*fields()["key"], Int("dim")]), "dim is declared twice"),
     "no tiles": (dict(default_tiles=[]), "default_tiles is empty"),
     "tile missing": (dict(default_tiles=[{"num_warps": 1}]), "no value for BLOCK"),
@@ -137,7 +152,13 @@ def test_choices_are_resolved_for_the_key() -> None:
 
 
 def test_a_later_smaller_bound_is_dropped() -> None:
-    tiles = [{"max": 8, "BLOCK": 1}, {"max": 4, "BLOCK": 2}, {"max": 8, "BLOCK": 4}, {"BLOCK": 8}, {"BLOCK": 16}]
+    tiles = [
+        {"max": 8, "BLOCK": 1},
+        {"max": 4, "BLOCK": 2},
+        {"max": 8, "BLOCK": 4},
+        {"BLOCK": 8},
+        {"BLOCK": 16},
+    ]
     resolved = targets.choices(make(default_tiles=tiles), KEY, "cpu:test")
     assert [(choice.max, choice.tiles["BLOCK"]) for choice in resolved] == [(8, 1), (None, 8)]
 
@@ -170,7 +191,9 @@ def test_every_entry_of_a_target_file_is_a_kernel() -> None:
 
 
 def test_duplicate_kernel(monkeypatch) -> None:
-    twice = dataclasses.make_dataclass("Family", ["KERNELS", "__name__"])([registry.find("rms_norm")], "again")
+    twice = dataclasses.make_dataclass("Family", ["KERNELS", "__name__"])(
+        [registry.find("rms_norm")], "again"
+    )
     monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, twice))
     with pytest.raises(SpecError, match="'rms_norm' is declared twice"):
         registry._collect()
@@ -204,11 +227,15 @@ def test_comparison_notices_differences() -> None:
         assert "out: 1 of 6 differ, first at [1, 2]" in compare(prepared, "out", wrong)
     touched = good["x"].copy()
     touched[0, 0] += 1
-    assert check_memory(prepared, good | {"x": touched}) == ["x: changed, but it is not declared as written"]
+    assert check_memory(prepared, good | {"x": touched}) == [
+        "x: changed, but it is not declared as written"
+    ]
 
 
 def test_bf16_rounding() -> None:
-    values = np.array([1.0, 1.00390625, 1.01171875, 3.4e38, np.inf, -np.inf, -0.0, 1e-40], np.float32)
+    values = np.array(
+        [1.0, 1.00390625, 1.01171875, 3.4e38, np.inf, -np.inf, -0.0, 1e-40], np.float32
+    )
     assert bf16_to_f32(f32_to_bf16(values))[:3].tolist() == [1.0, 1.0, 1.015625]
     assert np.isinf(bf16_to_f32(f32_to_bf16(values))[3:6]).all()
     assert np.isnan(bf16_to_f32(f32_to_bf16(np.array([np.nan], np.float32))))[0]
@@ -218,7 +245,13 @@ def test_bf16_rounding() -> None:
 
 
 def test_eight_bit_floats_widen() -> None:
-    assert widen(np.array([0x38, 0xB8, 0x7E, 0x01, 0x00], np.uint8), "f8e4m3").tolist() == [1.0, -1.0, 448.0, 2**-9, 0.0]
+    assert widen(np.array([0x38, 0xB8, 0x7E, 0x01, 0x00], np.uint8), "f8e4m3").tolist() == [
+        1.0,
+        -1.0,
+        448.0,
+        2**-9,
+        0.0,
+    ]
     assert widen(np.array([0x3C, 0xC0, 0x7C], np.uint8), "f8e5m2").tolist() == [1.0, -2.0, np.inf]
     with pytest.raises(TypeError):
         narrow(np.array([1.0]), "f8e4m3")
