@@ -46,13 +46,12 @@ Value* Emitter::cas_loop(Value* pointer, llvm::Type* type, llvm::AtomicOrdering 
   auto *loop = new_block("retry"), *exit = new_block("swapped");
   builder_.CreateBr(loop);
   builder_.SetInsertPoint(loop);
-  auto* old = builder_.CreatePHI(integer, 2);
-  old->addIncoming(first, before);
+  auto* old = open_phi(first, before);
   Value* next = builder_.CreateBitCast(update(builder_.CreateBitCast(old, type)), integer);
   auto* swap = builder_.CreateAtomicCmpXchg(pointer, old, next, align, order,
                                             llvm::AtomicOrdering::Monotonic);
   Value* found = builder_.CreateExtractValue(swap, 0);
-  old->addIncoming(found, builder_.GetInsertBlock());
+  close_phi(old, found, builder_.GetInsertBlock());
   builder_.CreateCondBr(builder_.CreateExtractValue(swap, 1), exit, loop);
   builder_.SetInsertPoint(exit);
   return builder_.CreateBitCast(old, type);
@@ -172,14 +171,13 @@ void Emitter::emit_atomic_poll(tt::AtomicPollOp op) {
     auto *loop = new_block("poll"), *exit = new_block("polled");
     builder_.CreateBr(loop);
     builder_.SetInsertPoint(loop);
-    auto* tries = builder_.CreatePHI(builder_.getInt64Ty(), 2);
-    tries->addIncoming(i64(0), before);
+    auto* tries = open_phi(i64(0), before);
     llvm::Align align(expected->getType()->getPrimitiveSizeInBits() / 8);
     auto* value = builder_.CreateAlignedLoad(expected->getType(), pointer, align);
     value->setAtomic(llvm::AtomicOrdering::Acquire);
     Value* equal = builder_.CreateICmpEQ(value, expected);
     Value* next = builder_.CreateAdd(tries, i64(1));
-    tries->addIncoming(next, loop);
+    close_phi(tries, next, loop);
     Value* stop = budget ? builder_.CreateOr(equal, builder_.CreateICmpUGE(next, budget)) : equal;
     builder_.CreateCondBr(stop, exit, loop);
     builder_.SetInsertPoint(exit);

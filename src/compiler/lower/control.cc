@@ -11,6 +11,21 @@ llvm::BasicBlock* Emitter::new_block(const llvm::Twine& name) {
   return llvm::BasicBlock::Create(context_, name, body_);
 }
 
+llvm::PHINode* Emitter::open_phi(llvm::Value* first, llvm::BasicBlock* from,
+                                 const llvm::Twine& name) {
+  auto* phi = builder_.CreatePHI(first->getType(), 2, name);
+  phi->addIncoming(first, from);
+  phi->addIncoming(new llvm::Argument(first->getType()), from);
+  return phi;
+}
+
+void Emitter::close_phi(llvm::PHINode* phi, llvm::Value* second, llvm::BasicBlock* from) {
+  auto* placeholder = llvm::cast<llvm::Argument>(phi->getIncomingValue(1));
+  phi->setIncomingValue(1, second);
+  phi->setIncomingBlock(1, from);
+  delete placeholder;
+}
+
 llvm::Value* Emitter::scalar(mlir::Value value) {
   auto it = scalars_.find(value);
   if (it != scalars_.end()) return it->second;
@@ -136,8 +151,7 @@ void Emitter::emit_for(scf::ForOp op) {
   auto *header = new_block("for"), *body = new_block("body"), *exit = new_block("end");
   builder_.CreateBr(header);
   builder_.SetInsertPoint(header);
-  auto* index = builder_.CreatePHI(begin->getType(), 2, "iv");
-  index->addIncoming(begin, before);
+  auto* index = open_phi(begin, before, "iv");
   align_hints_[index] = std::min(known_align(begin), known_align(step));
   if (known_nonnegative(begin)) nonnegative_hints_.insert(index);
   set_scalar(op.getInductionVar(), index);
@@ -148,15 +162,12 @@ void Emitter::emit_for(scf::ForOp op) {
     if (is_tensor(argument)) {
       llvm::Type* type = induction->second.pointer ? builder_.getInt64Ty()
                                                    : type_of(argument.getType());
-      carried[k] = builder_.CreatePHI(type, 2, "offset");
-      carried[k]->addIncoming(llvm::ConstantInt::get(type, 0), before);
+      carried[k] = open_phi(llvm::ConstantInt::get(type, 0), before, "offset");
       Offset offset{op.getInitArgs()[k], carried[k], induction->second.pointer};
       offsets_[argument] = offset;
       offsets_[op.getResult(k)] = offset;
     } else {
-      llvm::Value* init = scalar(op.getInitArgs()[k]);
-      carried[k] = builder_.CreatePHI(init->getType(), 2);
-      carried[k]->addIncoming(init, before);
+      carried[k] = open_phi(scalar(op.getInitArgs()[k]), before);
       set_scalar(argument, carried[k]);
       set_scalar(op.getResult(k), carried[k]);
     }
@@ -209,9 +220,9 @@ void Emitter::emit_for(scf::ForOp op) {
   llvm::Value* next_index = builder_.CreateAdd(index, step);
   llvm::BasicBlock* latch = builder_.GetInsertBlock();
   for (size_t k = 0; k < next.size(); ++k) {
-    if (carried[k]) carried[k]->addIncoming(next[k], latch);
+    if (carried[k]) close_phi(carried[k], next[k], latch);
   }
-  index->addIncoming(next_index, latch);
+  close_phi(index, next_index, latch);
   builder_.CreateBr(header);
   builder_.SetInsertPoint(exit);
 }
@@ -258,8 +269,7 @@ void Emitter::emit_while(scf::WhileOp op) {
   llvm::SmallVector<llvm::PHINode*, 4> carried(op.getInits().size(), nullptr);
   for (auto [k, argument] : llvm::enumerate(op.getBeforeArguments())) {
     if (is_tensor(argument)) continue;
-    carried[k] = builder_.CreatePHI(type_of(argument.getType()), 2);
-    carried[k]->addIncoming(scalar(op.getInits()[k]), entry);
+    carried[k] = open_phi(scalar(op.getInits()[k]), entry);
     set_scalar(argument, carried[k]);
   }
   emit_block(*op.getBeforeBody());
@@ -289,7 +299,7 @@ void Emitter::emit_while(scf::WhileOp op) {
   temp_used_ = 0;
   copy_tensors(yield->getOperands(), op.getBeforeArguments());
   for (size_t k = 0; k < carried.size(); ++k) {
-    if (carried[k]) carried[k]->addIncoming(scalar(yield->getOperand(k)), builder_.GetInsertBlock());
+    if (carried[k]) close_phi(carried[k], scalar(yield->getOperand(k)), builder_.GetInsertBlock());
   }
   builder_.CreateBr(header);
   builder_.SetInsertPoint(exit);

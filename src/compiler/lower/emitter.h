@@ -75,6 +75,10 @@ class Emitter {
   void emit_while(mlir::scf::WhileOp op);
   void copy_tensors(mlir::ValueRange from, mlir::ValueRange to);
   void copy_tensor(mlir::Value from, const Buffer& to);
+  // A phi whose second incoming value is not known yet. Until close_phi it holds a placeholder, so that
+  // the folding builder never takes it for its first value.
+  llvm::PHINode* open_phi(llvm::Value* first, llvm::BasicBlock* from, const llvm::Twine& name = "");
+  void close_phi(llvm::PHINode* phi, llvm::Value* second, llvm::BasicBlock* from);
   llvm::BasicBlock* new_block(const llvm::Twine& name);
   llvm::Value* scalar(mlir::Value value);
   void set_scalar(mlir::Value value, llvm::Value* result);

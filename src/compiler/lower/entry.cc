@@ -108,8 +108,7 @@ void Emitter::make_entry() {
   llvm::Value *begin = entry->getArg(1), *end = entry->getArg(2);
   builder_.CreateCondBr(builder_.CreateICmpULT(begin, end), loop, exit);
   builder_.SetInsertPoint(loop);
-  auto* pid = builder_.CreatePHI(i32_type, 2, "pid");
-  pid->addIncoming(begin, start);
+  auto* pid = open_phi(begin, start, "pid");
   llvm::Value* rest = builder_.CreateUDiv(pid, grid[0]);
   arguments.push_back(builder_.CreateURem(pid, grid[0]));
   arguments.push_back(builder_.CreateURem(rest, grid[1]));
@@ -118,7 +117,7 @@ void Emitter::make_entry() {
   arguments.push_back(entry->getArg(4));
   builder_.CreateCall(body_, arguments);
   llvm::Value* next = builder_.CreateAdd(pid, builder_.getInt32(1));
-  pid->addIncoming(next, builder_.GetInsertBlock());
+  close_phi(pid, next, builder_.GetInsertBlock());
   builder_.CreateCondBr(builder_.CreateICmpULT(next, end), loop, exit);
   builder_.SetInsertPoint(exit);
   builder_.CreateRetVoid();

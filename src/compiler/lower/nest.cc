@@ -153,8 +153,7 @@ void Emitter::emit_loop(llvm::Value* begin, llvm::Value* end, llvm::Value* step,
     builder_.CreateCondBr(enter, header, exit);
   }
   builder_.SetInsertPoint(header);
-  auto* index = builder_.CreatePHI(begin->getType(), 2);
-  index->addIncoming(begin, before);
+  auto* index = open_phi(begin, before);
   align_hints_[index] = std::min(known_align(begin), known_align(step));
   if (known_nonnegative(begin)) nonnegative_hints_.insert(index);
   {
@@ -162,7 +161,7 @@ void Emitter::emit_loop(llvm::Value* begin, llvm::Value* end, llvm::Value* step,
     body(index);
   }
   llvm::Value* next = builder_.CreateAdd(index, step, "", true, true);
-  index->addIncoming(next, builder_.GetInsertBlock());
+  close_phi(index, next, builder_.GetInsertBlock());
   auto* branch = builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
   llvm::SmallVector<llvm::Metadata*, 3> notes = {nullptr};
   auto note = [&](llvm::StringRef name, std::optional<int> value) {
