@@ -1,6 +1,7 @@
 // Addresses from a counter and a map of live allocations.
 #include "src/device/null/null_device.h"
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <utility>
@@ -49,7 +50,8 @@ class NullDevice : public Device {
 
   Status download(std::span<std::byte> destination, DevicePtr source) override {
     check_range(source, destination.size(), "download");
-    return error("download from the null device, which holds no data");
+    std::ranges::fill(destination, std::byte{0});  // what a caller does with it runs all the same
+    return {};
   }
 
   Result<const LoadedKernel*> load(const KernelImage& image) override {
