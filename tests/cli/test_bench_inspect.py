@@ -1,0 +1,36 @@
+"""nereid bench and inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Nereid
+
+
+def test_bench_json(nereid: Nereid, default_model, device) -> None:
+    flags = ["--prefill", "32", "--decode", "4", "--context", "16", "--repeat", "1"]
+    result = nereid("bench", *flags, "--batch", "1,3", "--json", *device).json()
+    assert [row["batch"] for row in result["results"]] == [1, 3]
+    for row in result["results"]:
+        assert row["prefill_tokens_per_second"] > 0
+        assert row["decode_tokens_per_second"] > 0
+    table = nereid("bench", *flags, *device)
+    assert table.code == 0
+    assert "prefill 32" in table.out and "decode 4" in table.out
+
+
+def test_inspect_gguf(nereid: Nereid, default_model: Path) -> None:
+    model = nereid("inspect", default_model, "--json", "--tensors").json()
+    assert model["kind"] == "model"
+    config = model["config"]
+    assert (config["architecture"], config["hidden_size"]) == ("llama", 576)
+    assert (config["num_layers"], config["vocab_size"]) == (30, 49152)
+    assert model["file_bytes"] == default_model.stat().st_size
+    assert sum(entry["tensors"] for entry in model["formats"].values()) == len(model["tensors"])
+    assert "Q4_1" in model["formats"]
+    text = nereid("inspect", "-m", default_model)
+    assert text.code == 0 and "hidden_size" in text.out
+
+
+def test_inspect_folder(nereid: Nereid, tiny_model: Path) -> None:
+    assert nereid("inspect", tiny_model, "--json").json()["config"]["architecture"] == "llama"

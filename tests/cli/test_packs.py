@@ -1,0 +1,156 @@
+"""Packs: made whole or not at all, refused when damaged or foreign, never needed again after ready."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Nereid
+
+NO_TOOLCHAIN = {"NEREID_PYTHON": "/nonexistent/python", "NEREID_CC": "/nonexistent/nereid-cc"}
+
+
+@pytest.fixture(scope="session")
+def pack(nereid: Nereid, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pack of the tiny model, made by `compile`."""
+    path = tmp_path_factory.mktemp("pack") / "tiny.pack"
+    done = nereid("compile", tiny_model, "-o", path)
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(path)
+    return path
+
+
+@pytest.fixture
+def cache(nereid: Nereid, tiny_model: Path, tmp_path: Path, pack: Path) -> Path:
+    """A cache folder of its own, with the pack of the tiny model in it. Returns the pack's path."""
+    done = nereid("compile", tiny_model, env={"NEREID_CACHE_DIR": str(tmp_path)})
+    assert done.code == 0, done.err
+    return Path(done.out.strip())
+
+
+def run_tiny(nereid: Nereid, model: Path, cached_pack: Path, **env: str):
+    folder = cached_pack.parent
+    while folder.name == "packs":
+        folder = folder.parent
+    flags = ["--raw", "-n", "4", "--ignore-eos", "--json", "-m", model]
+    return nereid("run", "hello", *flags, env={"NEREID_CACHE_DIR": str(folder), **env})
+
+
+def test_inspect_pack(nereid: Nereid, pack: Path) -> None:
+    content = nereid("inspect", pack, "--json").json()
+    assert content["kind"] == "pack"
+    assert content["target"].startswith("cpu:")
+    assert any(entry["variant"].startswith("rms_norm(") for entry in content["variants"])
+    assert "checksums verified" in nereid("inspect", pack).out
+
+
+def test_packs_are_reproducible(nereid: Nereid, tiny_model: Path, pack: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.pack"
+    assert nereid("compile", tiny_model, "-o", again).code == 0
+    assert again.read_bytes() == pack.read_bytes()
+
+
+def test_runs_from_the_cache_without_a_toolchain(nereid: Nereid, tiny_model, cache: Path) -> None:
+    """After ready nothing is compiled: there is nothing that could compile."""
+    assert run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).json()["token_ids"]
+
+
+def test_without_pack_and_toolchain(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
+    env = NO_TOOLCHAIN | {"NEREID_CACHE_DIR": str(tmp_path)}
+    message = nereid("run", "x", "--raw", "-m", tiny_model, env=env).error()
+    assert "nereid compile" in message and str(tiny_model) in message
+    assert not list(tmp_path.rglob("*.pack"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
+def test_damaged_pack(nereid: Nereid, tiny_model, cache: Path, damage: str) -> None:
+    good = cache.read_bytes()
+    middle = len(good) - 100
+    broken = {
+        "truncated": good[:middle],
+        "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "empty": b"",
+        "text": b"not a pack at all\n" * 100,
+    }[damage]
+    cache.write_bytes(broken)
+    message = run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).error()
+    assert cache.name in message
+    assert cache.read_bytes() == broken
+    # With the toolchain it is made anew.
+    assert run_tiny(nereid, tiny_model, cache).json()["token_ids"]
+    assert cache.read_bytes() == good
+
+
+def test_foreign_pack(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
+    own = nereid("inspect", cache, "--json").json()["target"]
+    foreign = "cpu:x86-64-v3" if own != "cpu:x86-64-v3" else "cpu:x86-64-v4"
+    other = tmp_path / "foreign.pack"
+    done = nereid("compile", tiny_model, "--target", foreign, "-o", other)
+    assert done.code == 0, done.err
+    assert nereid("inspect", other, "--json").json()["target"] == foreign
+    shutil.copy(other, cache)
+    assert foreign in run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).error()
+
+
+@pytest.mark.parametrize("target", ["cpu:abacus", "quantum:1", "cpu", ""])
+def test_unknown_target(nereid: Nereid, tiny_model, tmp_path: Path, target: str) -> None:
+    out = tmp_path / "x.pack"
+    done = nereid("compile", tiny_model, "--target", target, "-o", out)
+    if target == "":
+        assert done.code == 0, done.err  # what this machine runs best
+        return
+    assert target in done.error()
+    assert not list(tmp_path.iterdir())
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """64 KiB of room in `folder`; False where mounting is not allowed."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def small_files_only() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+
+
+def test_full_disk_leaves_nothing(nereid: Nereid, tiny_model, pack: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    assert pack.stat().st_size > 64 << 10
+    with small_disk(folder) as mounted:
+        limit = {} if mounted else {"preexec_fn": small_files_only}
+        message = nereid("compile", tiny_model, "-o", folder / "x.pack", **limit).error()
+        assert "space" in message.lower() or "too large" in message.lower()
+        assert not list(folder.iterdir())
+
+
+def test_unwritable_places(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
+    assert "/no/such/folder" in nereid("compile", tiny_model, "-o", "/no/such/folder/x.pack").error()
+    assert "/proc" in nereid("compile", tiny_model, "-o", "/proc/x.pack").error()
+
+
+def test_two_builders_at_once(nereid: Nereid, tiny_model, pack: Path, tmp_path: Path) -> None:
+    command = nereid.command("compile", tiny_model)
+    env = nereid.environment | {"NEREID_CACHE_DIR": str(tmp_path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    builders = [subprocess.Popen(command, env=env, **pipes) for _ in range(2)]
+    paths = {builder.communicate(timeout=300)[0] for builder in builders}
+    assert [builder.returncode for builder in builders] == [0, 0]
+    assert len(paths) == 1
+    assert Path(paths.pop().decode().strip()).read_bytes() == pack.read_bytes()
+    packs = {path for path in tmp_path.rglob("*") if path.is_file() and "tmp" in path.name}
+    assert not packs, f"left behind: {packs}"

@@ -1,0 +1,88 @@
+"""The program as a file and as a process: what it links, its size, its memory, its trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from conftest import Nereid
+
+MIB = 1 << 20
+
+
+def test_links_neither_llvm_nor_python(nereid: Nereid) -> None:
+    dynamic = subprocess.run(
+        ["readelf", "-d", nereid.binary], capture_output=True, text=True, check=True
+    ).stdout
+    needed = [line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line]
+    assert needed, dynamic
+    for library in needed:
+        assert not any(word in library.lower() for word in ("llvm", "mlir", "python", "torch", "blas"))
+
+
+def test_stripped_size(nereid: Nereid, tmp_path: Path) -> None:
+    stripped = tmp_path / "nereid"
+    subprocess.run(["strip", "-o", stripped, nereid.binary], check=True)
+    assert stripped.stat().st_size < 20 * MIB
+    done = subprocess.run([stripped, "--version"], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def peak_memory(nereid: Nereid, *args: str | Path) -> int:
+    """Bytes resident at most (VmHWM) in one run that has to succeed."""
+    process = nereid.popen(*args, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_maxrss * 1024
+
+
+def test_peak_memory_of_run(nereid: Nereid, default_model: Path, device) -> None:
+    """At most the weights, the KV cache and 150 MB."""
+    config = nereid("inspect", default_model, "--json").json()["config"]
+    context = 4096
+    kv_values = 2 * config["num_layers"] * config["num_kv_heads"] * config["head_dim"] * context
+    run = ["run", "Hello", "-n", "32", "--max-context", str(context), "-m", default_model, *device]
+    nereid(*run)  # the pack is there afterwards
+    for dtype, size in (("bf16", 2), ("f32", 4)):
+        nereid(*run, "--dtype", dtype)
+        peak = peak_memory(nereid, *run, "--dtype", dtype)
+        limit = default_model.stat().st_size + kv_values * size + 150 * 1000 * 1000
+        assert peak <= limit, f"{dtype}: {peak / MIB:.0f} MiB, limit {limit / MIB:.0f} MiB"
+
+
+def test_trace(nereid: Nereid, tiny_model: Path, tmp_path: Path, device) -> None:
+    """Every launch is in the trace: each generated token adds launches, all of kernels of the pack."""
+
+    def launches(tokens: int) -> list[str]:
+        path = tmp_path / f"trace{tokens}.json"
+        flags = ["--raw", "-n", str(tokens), "--ignore-eos", "--trace", path, "-m", tiny_model, *device]
+        done = nereid("run", "hello", *flags)
+        assert done.code == 0, done.err
+        trace = json.loads(path.read_text())
+        events = trace["traceEvents"] if isinstance(trace, dict) else trace
+        return [event["name"] for event in events if event.get("ph") == "X"]
+
+    short, long = launches(2), launches(6)
+    assert len(long) > len(short) > 10
+    assert any("rms_norm" in name for name in long)
+    assert any("attention" in name for name in long)
+
+
+def test_trace_to_a_bad_place(nereid: Nereid, tiny_model, device) -> None:
+    flags = ["--raw", "-n", "1", "--trace", "/no/such/folder/t.json", "-m", tiny_model, *device]
+    done = nereid("run", "hello", *flags)
+    assert done.code == 1
+    assert "/no/such/folder/t.json" in done.err
+
+
+def test_runs_from_any_folder(nereid: Nereid, default_model, tmp_path: Path) -> None:
+    """A copy of the program elsewhere works, with a pack from the cache."""
+    copy = tmp_path / "nereid"
+    shutil.copy(nereid.binary, copy)
+    nereid("run", "Hi", "-n", "2", "-m", default_model)
+    elsewhere = Nereid(copy, nereid.environment)
+    done = elsewhere("run", "Hi", "-n", "2", "-m", default_model, cwd=tmp_path)
+    assert done.code == 0, done.err

@@ -1,0 +1,94 @@
+"""Help, wrong usage, and errors that need no model."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Nereid
+
+COMMANDS = ["run", "chat", "eval", "bench", "inspect", "devices", "compile"]
+# Flags that the help of a command must explain.
+FLAGS = {
+    "run": "--model --device --dtype --threads --max-context --trace --messages --raw --json --system "
+    "--temperature --top-k --top-p --min-p --seed --max-tokens --repetition-penalty --logit-bias",
+    "chat": "--model --system --temperature --seed --max-tokens",
+    "eval": "--input --top-logprobs --perplexity --model --dtype token_ids messages logprobs",
+    "bench": "--prefill --decode --context --batch --json --threads",
+    "inspect": "--json --tensors --model",
+    "devices": "--json",
+    "compile": "MODEL --target --out --dtype",
+}
+
+
+def test_help(nereid: Nereid) -> None:
+    done = nereid("--help")
+    assert done.code == 0
+    assert all(command in done.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_command(nereid: Nereid, command: str) -> None:
+    done = nereid(command, "--help")
+    assert done.code == 0
+    missing = [flag for flag in FLAGS[command].split() if flag not in done.out]
+    assert not missing, f"{command} --help does not name {missing}"
+
+
+def test_version(nereid: Nereid) -> None:
+    done = nereid("--version")
+    assert done.code == 0
+    assert done.out.startswith("nereid ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["swim"],
+        ["run"],
+        ["run", "x", "--colour"],
+        ["run", "x", "--dtype", "int3"],
+        ["run", "x", "--threads", "many"],
+        ["run", "x", "--max-tokens", "-1"],
+        ["run", "x", "--temperature", "warm"],
+        ["run", "x", "y"],
+        ["eval"],
+        ["eval", "--input", "f", "--top-logprobs", "1000"],
+        ["bench", "--batch", "0"],
+        ["compile", "a", "b"],
+    ],
+)
+def test_wrong_usage(nereid: Nereid, args: list[str]) -> None:
+    assert nereid(*args).error(code=2)
+
+
+def test_missing_model(nereid: Nereid) -> None:
+    assert "/no/such/model.gguf" in nereid("run", "x", "-m", "/no/such/model.gguf").error()
+    from_environment = nereid("run", "x", env={"NEREID_MODEL": "/no/such/other.gguf"})
+    assert "/no/such/other.gguf" in from_environment.error()
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--temperature", "-1"], "temperature"),
+        (["--top-p", "1.5"], "top_p"),
+        (["--top-k", "-3"], "top_k"),
+        (["--min-p", "2"], "min_p"),
+        (["--repetition-penalty", "0"], "repetition_penalty"),
+        (["--temperature", "nan"], "temperature"),
+        (["--logit-bias", "x:1"], "ID:VALUE"),
+        (["--logit-bias", "99999999:1"], "99999999"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_values_out_of_range(nereid: Nereid, tiny_model, flags: list[str], word: str) -> None:
+    message = nereid("run", "x", "--raw", "-m", tiny_model, *flags).error()
+    assert word in message.replace("-", "_") or word in message
+
+
+def test_devices(nereid: Nereid) -> None:
+    devices = {entry["device"]: entry for entry in nereid("devices", "--json").json()}
+    assert devices["cpu"]["workers"] >= 1
+    assert devices["cpu"]["memory_bytes"] > devices["cpu"]["free_bytes"] > 0
+    assert all(target.startswith("cpu:") for target in devices["cpu"]["targets"])
+    assert "cpu" in nereid("devices").out
