@@ -2,8 +2,10 @@
 #include "src/engine/recording.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "kernels/kernels.h"
+#include "src/base/paths.h"
 #include "src/device/drivers.h"
 #include "src/models/registry.h"
 
@@ -68,6 +70,7 @@ Result<std::string> compile_pack(const CompileOptions& options) {
   std::string path = options.out_path;
   if (path.empty()) {
     NEREID_TRY(path, cached_pack_path(request.pack));
+    NEREID_RETURN_IF_ERROR(make_directories(std::filesystem::path(path).parent_path().string()));
   }
   NEREID_RETURN_IF_ERROR(
       build_pack(request.pack,

@@ -58,11 +58,8 @@ Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
   return {};
 }
 
-Sampler::Sampler(Launcher& launcher, int32_t vocab_size, int32_t max_rows)
-    : launcher_(&launcher), vocab_size_(vocab_size), max_rows_(max_rows) {}
-
 Result<Sampler> Sampler::create(Launcher& launcher, int32_t vocab_size, int32_t max_rows) {
-  Sampler sampler(launcher, vocab_size, max_rows);
+  Sampler sampler(launcher, max_rows);
   Device& device = launcher.device();
   NEREID_TRY(sampler.work_, OwnedTensor::alloc(device, DType::kF32, {max_rows, 2, vocab_size}));
   NEREID_TRY(sampler.counts_, OwnedTensor::alloc(device, DType::kI32, {max_rows, vocab_size}));

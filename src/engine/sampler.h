@@ -45,14 +45,14 @@ class Sampler {
   Result<Scores> score(const Tensor& logits, std::span<const int32_t> targets, int32_t top_n);
 
  private:
-  Sampler(Launcher& launcher, int32_t vocab_size, int32_t max_rows);
+  Sampler(Launcher& launcher, int32_t max_rows) : launcher_(&launcher), max_rows_(max_rows) {}
 
   template <typename T>
   Result<Tensor> upload_rows(DType dtype, std::span<const T> values);
   Status add_random_part(std::span<const SampleRow> rows, struct SampleTensors& tensors);
 
   Launcher* launcher_;
-  int32_t vocab_size_, max_rows_;
+  int32_t max_rows_;
   OwnedTensor work_;                             // f32 [max_rows, 2, vocab]
   OwnedTensor counts_;                           // i32 [max_rows, vocab]
   OwnedTensor ids_;                              // i32 [max_rows]
