@@ -3,7 +3,9 @@
 
 Looked at: `code spans` and [links](target) in text, and words in fenced blocks that start with a folder of
 the project. A span is taken for a path when it holds a slash or ends in a known suffix. It may be
-relative to the root, to the document, or to a folder named earlier in the same table row or list item.
+relative to the root, to the document, to a folder named earlier in the same line, or be the end of a
+path (`targets/cpu.toml`). A bare name such as `request.json` is checked only after such a folder, in a
+link, or when it is a document.
 Placeholders (<name>, {name}, $NAME, ~, ...) and generated places (build/, .venv/, .cache/) are skipped.
 Also checked: `./dev COMMAND` names a command that the script has.
 """
@@ -11,6 +13,7 @@ Also checked: `./dev COMMAND` names a command that the script has.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import re
 import sys
 from pathlib import Path
@@ -38,14 +41,12 @@ def is_path(span: str) -> bool:
 TOP_FOLDERS: set[str] = set()
 
 
-def exists(root: Path, bases: list[Path], name: str) -> bool:
-    for base in bases:
-        if any(part in name for part in "*?"):
-            if any(base.glob(name)):
-                return True
-        elif (base / name).exists():
-            return True
-    return False
+def exists(files: list[str], bases: list[Path], name: str) -> bool:
+    if "/" in name and any(fnmatch.fnmatch(file, f"*/{name}") for file in files):
+        return True
+    if any(part in name for part in "*?"):
+        return any(any(base.glob(name)) for base in bases)
+    return any((base / name).exists() for base in bases)
 
 
 def line_paths(line: str, fenced: bool) -> list[str]:
@@ -58,7 +59,7 @@ def line_paths(line: str, fenced: bool) -> list[str]:
     return [s for s in spans if is_path(s)] + [t for t in links if t and is_path(t)]
 
 
-def check_document(root: Path, doc: Path, dev_commands: set[str]) -> list[str]:
+def check_document(root: Path, doc: Path, files: list[str], dev_commands: set[str]) -> list[str]:
     problems = []
     fenced = False
     text = (root / doc).read_text(encoding="utf-8", errors="replace")
@@ -68,7 +69,10 @@ def check_document(root: Path, doc: Path, dev_commands: set[str]) -> list[str]:
             continue
         bases = [root, (root / doc).parent]
         for name in line_paths(line, fenced):
-            if not exists(root, bases, name):
+            bare = "/" not in name and not name.endswith(".md") and f"({name})" not in line
+            if bare and len(bases) == 2:
+                continue
+            if not exists(files, bases, name):
                 problems.append(f"{doc}:{number}: '{name}' does not exist")
             elif (root / name).is_dir():
                 bases.append(root / name)
@@ -92,7 +96,8 @@ def check(root: Path) -> list[str]:
     TOP_FOLDERS.update(p.parts[0] for p in files if len(p.parts) > 1)
     commands = commands_of_dev(root)
     documents = [p for p in files if p.suffix == ".md" and "data" not in p.parts]
-    return [problem for doc in documents for problem in check_document(root, doc, commands)]
+    names = [str(path) for path in files]
+    return [p for doc in documents for p in check_document(root, doc, names, commands)]
 
 
 def main() -> int:
