@@ -2,9 +2,9 @@
 
     python -m kernels.export_cases --out DIR [--kernels rms_norm,...]
 
-DIR/cases.json lists the cases, DIR/cases.bin holds all arrays (little-endian, each at a multiple of 64),
-DIR/request.json is the pack request with the variants they need. The format is in docs/kernels.md.
-"""
+DIR/cases.json lists the cases, DIR/cases.bin holds all arrays (little-endian, each at a multiple of
+64), DIR/request.json is the pack request with the variants they need. The format is in
+docs/kernels.md."""
 
 from __future__ import annotations
 
@@ -33,13 +33,18 @@ class _Blob:
         return {"offset": offset, "size": array.nbytes}
 
 
+def _number(value: np.float32) -> float | str:
+    """JSON has no infinities and no NaN: those are written as text ("inf", "-inf", "nan")."""
+    return float(value) if np.isfinite(value) else str(float(value))
+
+
 def _argument(prepared: Prepared, arg: Any, blob: _Blob) -> dict[str, Any]:
     if not isinstance(arg, Ptr):
         value = prepared.scalars[arg.name]
         return {
             "name": arg.name,
             "type": arg.type,
-            "value": float(value) if arg.type == "f32" else value,
+            "value": _number(value) if arg.type == "f32" else value,
         }
     entry: dict[str, Any] = {
         "name": arg.name,
@@ -88,7 +93,7 @@ def export(kernels: list[Kernel], folder: Path) -> int:
                     "key": prepared.key,
                 }
     index = {"format": "nereid-cases", "version": 1, "data": "cases.bin", "cases": cases}
-    (folder / "cases.json").write_text(json.dumps(index, indent=1))
+    (folder / "cases.json").write_text(json.dumps(index, indent=1, allow_nan=False))
     (folder / "request.json").write_text(
         json.dumps({"variants": list(variants.values())}, indent=1)
     )
