@@ -1,4 +1,5 @@
-"""Gated activations of MLP blocks as kernels of their own (the linear epilogue also does them fused)."""
+"""Gated activations of MLP blocks as kernels of their own (the linear epilogue also does them
+fused)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def _gated(
     dim: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One program: BLOCK columns of one row. activation: 0 SiLU, 1 GELU with tanh, 2 GELU with erf."""
+    """One program: BLOCK columns of one row. activation: 0 SiLU, 1 GELU with tanh, 2 GELU with
+    erf."""
     blocks: tl.constexpr = (dim + BLOCK - 1) // BLOCK
     program = tl.program_id(0)
     row = (program // blocks).to(tl.int64)
@@ -112,7 +114,8 @@ def _cases(exact: int | None):
                 "gate_stride": dim + 16,
                 "up_stride": dim + 32,
             },
-            # 1 + erf(x) and 1 + tanh(x) cancel for negative x: the error is relative to x, not to the result.
+            # 1 + erf(x) and 1 + tanh(x) cancel for negative x: the error is relative to x, not to
+            # the result.
             tolerance={} if exact is None or out_dtype != "f32" else {"out": Tolerance(3e-6, 1e-5)},
         )
 

@@ -1,9 +1,9 @@
-"""Runs declared cases: prepares memory, executes (Triton's interpreter or compiled CPU code), compares.
+"""Runs declared cases: prepares memory, executes (Triton's interpreter or compiled CPU code),
+compares.
 
-python -m kernels.conformance rms_norm add_rms_norm        # compile with nereid-cc and run on this CPU
-python -m kernels.conformance --interpret rms_norm         # semantics only, without nereid-cc
-python -m kernels.conformance --case one_row rms_norm
-"""
+python -m kernels.conformance rms_norm add_rms_norm        # compile with nereid-cc and run on this
+CPU python -m kernels.conformance --interpret rms_norm         # semantics only, without nereid-cc
+python -m kernels.conformance --case one_row rms_norm"""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _private(value: Any) -> Any:
 
 
 def compare(prepared: Prepared, name: str, got: np.ndarray) -> str:
-    """ "" if `got` agrees with what is expected of the written argument `name`, else what differs."""
+    """What differs between `got` and what is expected of the written argument `name`, or ""."""
     dtype = prepared.kernel.arg_dtype(name, prepared.key)
     expected, tolerance = prepared.expected[name], prepared.tolerance[name]
     a, b = widen(got, dtype).astype(np.float64), widen(expected, dtype).astype(np.float64)
@@ -154,7 +154,7 @@ def check_memory(prepared: Prepared, memory: Mapping[str, np.ndarray]) -> list[s
     return problems
 
 
-# --- command ----------------------------------------------------------------------------------------
+# --- command --------------------------------------------------------------------------------------
 
 
 def run_case(kernel: Kernel, case: Case, tools: Any) -> tuple[list[str], int]:

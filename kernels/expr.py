@@ -1,9 +1,8 @@
 """Integer expressions of declarations and target files (grids, tile sizes, conditions).
 
 A small subset of Python: integers, names, + - * // %, comparisons, `in`, and/or/not, conditional
-expressions, and the functions ceil_div, next_pow2, min, max. A dtype key field can be compared with a
-short dtype name. The same text is evaluated here and translated to C++ for the grid function.
-"""
+expressions, and the functions ceil_div, next_pow2, min, max. A dtype key field can be compared with
+a short dtype name. The same text is evaluated here and translated to C++ for the grid function."""
 
 from __future__ import annotations
 

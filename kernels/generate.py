@@ -99,7 +99,7 @@ def _arg_member(arg: Ptr | Scalar) -> str:
         {"read": "in", "write": "out", "readwrite": "in/out", "scratch": "scratch"}[arg.access],
     ]
     if arg.optional:
-        notes.append(f"may be null: {arg.optional}")
+        notes.append(f"used if {arg.optional}, else null")
     if arg.doc:
         notes.append(arg.doc)
     return f"    DevicePtr {arg.name}{' = 0' if arg.optional else ''};  // {'; '.join(notes)}\n"

@@ -1,4 +1,5 @@
-"""One tile choice of a variant to the bytes that go into a pack, with a cache of compiled objects."""
+"""One tile choice of a variant to the bytes that go into a pack, with a cache of compiled
+objects."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class Object:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """How kernels are compiled: for which target, by which nereid-cc, with which object cache (or None)."""
+    """How kernels are compiled: for which target, by which nereid-cc, with which object cache (or
+    None)."""
 
     target: str
     cc: Path | None
@@ -54,7 +56,8 @@ def default_cache() -> Path:
 
 
 def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
-    """Checks that the target can be compiled for; `cpu:native` becomes the name of this machine's CPU."""
+    """Checks that the target can be compiled for; `cpu:native` becomes the name of this machine's
+    CPU."""
     if not target.startswith("cpu:"):
         ttir.gpu_target(target)
         return Toolchain(target, None, "", cache)
@@ -142,11 +145,12 @@ def _store(path: Path, blob: bytes) -> None:
         return
 
 
-# --- reading <entry>_info from a shared object of any machine -----------------------------------------
+# --- reading <entry>_info from a shared object of any machine -------------------------------------
 
 
 def read_info(blob: bytes, entry: str, what: str) -> tuple[int, ...]:
-    """(abi_version, num_args, scratch_bytes, scratch_align, reserved) of a kernel in an ELF64 shared object."""
+    """(abi_version, num_args, scratch_bytes, scratch_align, reserved) of a kernel in an ELF64
+    shared object."""
     try:
         address = _dynamic_symbols(blob)[f"{entry}_info"]
         return _INFO.unpack_from(blob, _file_offset(blob, address))

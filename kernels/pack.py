@@ -34,7 +34,7 @@ def _align(value: int) -> int:
     return -(-value // ALIGNMENT) * ALIGNMENT
 
 
-# --- request ----------------------------------------------------------------------------------------
+# --- request --------------------------------------------------------------------------------------
 
 
 def read_request(path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -55,11 +55,12 @@ def read_request(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return [unique[text] for text in sorted(unique)]
 
 
-# --- compiling --------------------------------------------------------------------------------------
+# --- compiling ------------------------------------------------------------------------------------
 
 
 def _compile_variant(job: tuple[str, dict[str, Any], Any]) -> tuple[str, dict[str, Any], list[Any]]:
-    """Runs in a worker: all tile choices of one variant. An error comes back as text, with its kind."""
+    """Runs in a worker: all tile choices of one variant. An error comes back as text, with its
+    kind."""
     from kernels import objects, targets
     from kernels.registry import find
     from kernels.spec import SpecError
@@ -104,14 +105,14 @@ def _map_in_workers(function: Callable, work: list, jobs: int) -> Iterator:
         yield from pool.imap_unordered(function, work)
 
 
-# --- writing ----------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def build(
     target: str, results: list[tuple[str, dict[str, Any], list[Any]]]
 ) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Manifest text and (offset, blob) list. Offsets depend on the manifest's length, which depends on the
-    digits of the offsets: the room for the manifest is fixed first."""
+    """Manifest text and (offset, blob) list. Offsets depend on the manifest's length, which depends
+    on the digits of the offsets: the room for the manifest is fixed first."""
     from kernels.generate import kernel_sources_sha256, toolchain_id
     from kernels.objects import KERNEL_ABI
     import triton
@@ -183,7 +184,7 @@ def write_atomically(path: Path, manifest: bytes, blobs: list[tuple[int, bytes]]
         raise
 
 
-# --- reading ----------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def list_pack(path: Path) -> None:
             )
 
 
-# --- command ----------------------------------------------------------------------------------------
+# --- command --------------------------------------------------------------------------------------
 
 
 class _Progress:

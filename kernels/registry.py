@@ -1,5 +1,5 @@
-"""The table of all kernels. Nothing registers itself: a new kernel is a line in its family's KERNELS and,
-for a new family, one here."""
+"""The table of all kernels. Nothing registers itself: a new kernel is a line in its family's
+KERNELS and, for a new family, one here."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Rotary position embedding: the cos/sin tables, and one launch that rotates q and k of every token row and
-writes k and v to the paged cache.
+"""Rotary position embedding: the cos/sin tables, and one launch that rotates q and k of every token
+row and writes k and v to the paged cache.
 
-Every scaling scheme (linear, llama3, YaRN) changes only the small inverse-frequency array and the attention
-scale that the host passes to `rope_table`.
-"""
+Every scaling scheme (linear, llama3, YaRN) changes only the small inverse-frequency array and the
+attention scale that the host passes to `rope_table`."""
 
 from __future__ import annotations
 
@@ -112,7 +111,7 @@ def rope_kv_write_kernel(
                 tl.store(v_cache + target + element, v, mask=in_head)
 
 
-# --- references -------------------------------------------------------------------------------------
+# --- references -----------------------------------------------------------------------------------
 
 
 def rope_table_reference(key, args):
@@ -161,7 +160,7 @@ def rope_kv_write_reference(key, args):
     return {"q_out": q_out, "k_cache": k_cache, "v_cache": v_cache}
 
 
-# --- cases ------------------------------------------------------------------------------------------
+# --- cases ----------------------------------------------------------------------------------------
 
 
 def rope_table_cases():
@@ -186,7 +185,8 @@ def rope_table_cases():
         )
 
 
-# name, rows, (q heads, kv heads, head dim, rotary dim), page size, qkv/q/cache dtypes, interleaved, qk norm
+# name, rows, (q heads, kv heads, head dim, rotary dim), page size, qkv/q/cache dtypes, interleaved,
+# qk norm
 _ROPE = [
     ("smollm2_decode", 1, (9, 3, 64, 64), 16, ("f32", "bf16", "bf16"), 1, 0),
     ("smollm2_prefill", 37, (9, 3, 64, 64), 16, ("f32", "bf16", "bf16"), 0, 0),

@@ -72,7 +72,8 @@ def _tensor(value, dtype, storage):
 
 @contextmanager
 def _tensor_ranges() -> Iterator[None]:
-    """Loop variables of `range` are i32 tensors, as in compiled kernels; the interpreter makes them ints."""
+    """Loop variables of `range` are i32 tensors, as in compiled kernels; the interpreter makes them
+    ints."""
 
     def tensor_range(*bounds):
         plain = (int(b.handle.data.item()) if isinstance(b, tl.tensor) else int(b) for b in bounds)

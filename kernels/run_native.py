@@ -1,8 +1,7 @@
 """Compiles a prepared case with nereid-cc and runs it on this CPU, in a child process.
 
-Every buffer ends at a page that may not be touched, so reading or writing past an end is caught; a crash
-or an endless loop is a failed case, not the end of the run.
-"""
+Every buffer ends at a page that may not be touched, so reading or writing past an end is caught; a
+crash or an endless loop is a failed case, not the end of the run."""
 
 from __future__ import annotations
 

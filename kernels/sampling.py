@@ -1,11 +1,10 @@
-"""Choosing tokens from logits: penalties, bias, allow-mask, temperature, top-k, top-p, min-p, seeded draw,
-log-probabilities.
+"""Choosing tokens from logits: penalties, bias, allow-mask, temperature, top-k, top-p, min-p,
+seeded draw, log-probabilities.
 
-One program handles one row, so no result depends on the rest of the batch. Nothing is sorted: top-k and
-top-p are the largest threshold that keeps enough tokens (probability mass), found by bisection between two
-values that occur in the row; it ends when both are the same value, so the result is exact. Equal values are
-kept or dropped together.
-"""
+One program handles one row, so no result depends on the rest of the batch. Nothing is sorted: top-k
+and top-p are the largest threshold that keeps enough tokens (probability mass), found by bisection
+between two values that occur in the row; it ends when both are the same value, so the result is
+exact. Equal values are kept or dropped together."""
 
 from __future__ import annotations
 
@@ -15,14 +14,16 @@ import triton.language as tl
 from kernels import sampling_cases, sampling_reference
 from kernels.spec import I32, DType, Flag, Int, Kernel, Ptr  # noqa: F401
 
-# A token count holds the number of times a token was generated; this bit says that the prompt has it too.
+# A token count holds the number of times a token was generated; this bit says that the prompt has
+# it too.
 IN_PROMPT = tl.constexpr(sampling_reference.IN_PROMPT)
 MIN_TEMPERATURE = tl.constexpr(sampling_reference.MIN_TEMPERATURE)
 
 
 @triton.jit
 def _argmax(values, vocab: tl.constexpr, BLOCK: tl.constexpr):
-    """(largest value, its lowest index); (-inf, -1) if nothing is greater than -inf. NaN is never chosen."""
+    """(largest value, its lowest index); (-inf, -1) if nothing is greater than -inf. NaN is never
+    chosen."""
     best = tl.full([], float("-inf"), tl.float32)
     best_id = tl.full([], -1, tl.int32)
     for start in range(0, vocab, BLOCK):
@@ -48,8 +49,8 @@ def _log_sum_exp(values, largest, vocab: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _split_at(y, e, middle, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr):
-    """Of the values >= middle: their number (or the sum of their e) and the smallest; of the values below
-    middle: the largest."""
+    """Of the values >= middle: their number (or the sum of their e) and the smallest; of the values
+    below middle: the largest."""
     amount = tl.full([], 0.0, tl.float32)
     smallest_above = tl.full([], float("inf"), tl.float32)
     largest_below = tl.full([], float("-inf"), tl.float32)
@@ -77,8 +78,8 @@ def _split_at(y, e, middle, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: t
 def _threshold(
     y, e, low, high, wanted, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The largest value t of the row, low <= t <= high, such that the values >= t have at least `wanted` in
-    number (or mass). low and high occur in the row and low satisfies it."""
+    """The largest value t of the row, low <= t <= high, such that the values >= t have at least
+    `wanted` in number (or mass). low and high occur in the row and low satisfies it."""
     while low < high:
         middle = low + (high - low) * 0.5
         middle = tl.where(middle > low, middle, high)
@@ -114,7 +115,8 @@ def _process(
 
 @triton.jit
 def _exponentials(y, e, best, temperature, vocab: tl.constexpr, BLOCK: tl.constexpr):
-    """e = exp((y - best) / temperature). Returns of the elements with e > 0: number, sum, smallest y."""
+    """e = exp((y - best) / temperature). Returns of the elements with e > 0: number, sum, smallest
+    y."""
     scale = 1.0 / temperature
     number = tl.full([], 0, tl.int32)
     mass = tl.full([], 0.0, tl.float32)
@@ -302,7 +304,7 @@ def count_tokens_kernel(
         tl.atomic_add(place, tl.full([BLOCK], 1, tl.int32), mask=inside)
 
 
-_SAMPLED = "unless greedy"
+_SAMPLED = "not greedy"
 SAMPLE = Kernel(
     name="sample",
     doc="ids[r] = a token drawn from logits[r, :]. Order: penalties, bias, allow-mask, temperature, top-k, top-p "

@@ -1,10 +1,9 @@
 """How a kernel is declared: once, beside its `@triton.jit` function.
 
-From a declaration come the C++ launch structs (generate.py), the TTIR of a variant (ttir.py), the packs
-(pack.py) and the conformance cases (export_cases.py, tests/kernels). A declaration that disagrees with
-its function, its grid or its cases is an error when it is made, not when something is launched.
-See docs/kernels.md for the author's guide.
-"""
+From a declaration come the C++ launch structs (generate.py), the TTIR of a variant (ttir.py), the
+packs (pack.py) and the conformance cases (export_cases.py, tests/kernels). A declaration that
+disagrees with its function, its grid or its cases is an error when it is made, not when something
+is launched. See docs/kernels.md for the author's guide."""
 
 from __future__ import annotations
 
@@ -26,13 +25,13 @@ class SpecError(ValueError):
     """A wrong declaration, request or target file; the message names the kernel and the field."""
 
 
-# --- key fields -------------------------------------------------------------------------------------
+# --- key fields -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DType:
-    """A key field whose value is a short dtype name. As a constexpr the kernel sees a tl.dtype; a field
-    that only types pointers may be left out of the function's parameters."""
+    """A key field whose value is a short dtype name. As a constexpr the kernel sees a tl.dtype; a
+    field that only types pointers may be left out of the function's parameters."""
 
     name: str
     allowed: tuple[str, ...] = FLOATS
@@ -76,14 +75,15 @@ class Flag:
         return int(value)
 
 
-# --- arguments --------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Ptr:
-    """A 16-byte aligned device address. `dtype` is a key field's name or a short dtype name; `access` is
-    "read", "write", "readwrite" or "scratch" (contents before and after mean nothing); `shape` documents what it points to. `optional` names a key flag (or any
-    text) that says when it may be null."""
+    """A 16-byte aligned device address. `dtype` is a key field's name or a short dtype name;
+    `access` is "read", "write", "readwrite" or "scratch" (contents before and after mean nothing);
+    `shape` documents what it points to. `optional` says, for people, when it is used (a key flag, as a
+    rule); otherwise it may be null."""
 
     name: str
     dtype: str
@@ -121,14 +121,14 @@ def F32(name: str, doc: str = "") -> Scalar:  # noqa: N802
     return Scalar(name, "f32", 0, doc)
 
 
-# --- cases ------------------------------------------------------------------------------------------
+# --- cases ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """|got - expected| <= atol + rtol * |expected|; NaN equals NaN; infinities must agree. `mismatch` is the
-    share of elements that may be off (for results that rounding can legitimately flip), normally 0.
-    """
+    """|got - expected| <= atol + rtol * |expected|; NaN equals NaN; infinities must agree.
+    `mismatch` is the share of elements that may be off (for results that rounding can legitimately
+    flip), normally 0."""
 
     atol: float = 0.0
     rtol: float = 0.0
@@ -145,10 +145,10 @@ DEFAULT_TOLERANCE = {
 
 @dataclass
 class Case:
-    """One run of a kernel. Arrays are in the widened form (float32 for every float type, see dtypes.py); an
-    output's array gives its shape and what it holds before the launch (elements that the kernel must not
-    touch keep it). A null pointer is None. `alias` maps an argument to the one whose memory it shares.
-    """
+    """One run of a kernel. Arrays are in the widened form (float32 for every float type, see
+    dtypes.py); an output's array gives its shape and what it holds before the launch (elements that
+    the kernel must not touch keep it). A null pointer is None. `alias` maps an argument to the one
+    whose memory it shares."""
 
     name: str
     key: Mapping[str, Any]
@@ -157,9 +157,10 @@ class Case:
     alias: Mapping[str, str] = field(default_factory=dict)
 
 
-# --- kernel -----------------------------------------------------------------------------------------
+# --- kernel ---------------------------------------------------------------------------------------
 
-# (key, args) -> {written argument: its whole expected content}. `args` are the case's, after rounding of
+# (key, args) -> {written argument: its whole expected content}. `args` are the case's, after
+# rounding of
 # the floats to their storage type; numeric results are rounded to the output's type by the caller.
 Reference = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, np.ndarray]]
 
@@ -291,7 +292,8 @@ class Kernel:
             raise SpecError(f"argument {arg.name}: shape is missing")
 
     def _match_function(self) -> tuple[str, ...]:
-        """Compares the function's parameters with the declaration; returns the tile constants' names."""
+        """Compares the function's parameters with the declaration; returns the tile constants'
+        names."""
         python_fn = getattr(self.fn, "fn", None)
         if python_fn is None:
             raise SpecError(f"fn is {self.fn!r}, expected a @triton.jit function")

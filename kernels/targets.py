@@ -1,8 +1,8 @@
 """Tile choices per target, from targets/*.toml.
 
-`cpu:znver4` looks a kernel up in targets/cpu-znver4.toml, then targets/cpu.toml, then in the declaration's
-default_tiles. A file maps kernel names to ordered lists of choices; see docs/architecture.md.
-"""
+`cpu:znver4` looks a kernel up in targets/cpu-znver4.toml, then targets/cpu.toml, then in the
+declaration's default_tiles. A file maps kernel names to ordered lists of choices; see
+docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ DIRECTORY = Path(__file__).parent / "targets"
 
 @dataclass(frozen=True)
 class Choice:
-    """One compilation of a variant: runs when the select argument is at most `max` (None: no bound)."""
+    """One compilation of a variant: runs when the select argument is at most `max` (None: no
+    bound)."""
 
     max: int | None
     tiles: Mapping[str, int]

@@ -1,9 +1,8 @@
 """A variant and its tile choice to TTIR text (CPU targets) or to a GPU binary. Needs no GPU.
 
 The signature comes from the declaration alone: pointers are 16-byte aligned, integers are never
-specialised on their value (no `== 1`, no `% 16` beyond what is declared), so a variant can't ask for
-another compilation at run time.
-"""
+specialised on their value (no `== 1`, no `% 16` beyond what is declared), so a variant can't ask
+for another compilation at run time."""
 
 from __future__ import annotations
 
@@ -115,7 +114,7 @@ def _last_line(error: BaseException) -> str:
     return " ".join(line.strip() for line in lines[-3:]) or type(error).__name__
 
 
-# --- GPU --------------------------------------------------------------------------------------------
+# --- GPU ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,8 @@ def gpu_target(target: str) -> GPUTarget:
 
 
 def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: str) -> GpuBinary:
-    """Compiles for a GPU that need not be there. Triton appends two pointers, global and profile scratch, to
-    the declared arguments."""
+    """Compiles for a GPU that need not be there. Triton appends two pointers, global and profile
+    scratch, to the declared arguments."""
     options = {
         "num_warps": choice.num_warps,
         "num_stages": choice.num_stages,

@@ -31,8 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def tools(request: pytest.FixtureRequest):
-    """The toolchain that cases are compiled with; None when they are interpreted. Without nereid-cc this fails:
-    a skipped kernel is an untested one."""
+    """The toolchain that cases are compiled with; None when they are interpreted. Without nereid-cc
+    this fails: a skipped kernel is an untested one."""
     from kernels import objects, pack
 
     if request.config.getoption("--interpret"):

@@ -1,4 +1,5 @@
-"""Stands in for nereid-cc where a test is about packs: makes a shared object with the right symbols."""
+"""Stands in for nereid-cc where a test is about packs: makes a shared object with the right
+symbols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""TTIR and GPU binaries of variants: what the signature promises, and that GPU targets compile without a GPU."""
+"""TTIR and GPU binaries of variants: what the signature promises, and that GPU targets compile
+without a GPU."""
 
 from __future__ import annotations
 

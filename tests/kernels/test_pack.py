@@ -1,4 +1,5 @@
-"""Packs: form, determinism, atomicity, damage, cache, progress. The compiler is a stand-in (fake_cc.py)."""
+"""Packs: form, determinism, atomicity, damage, cache, progress. The compiler is a stand-in
+(fake_cc.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A declaration that disagrees with its function, its grid or its cases is refused with the reason."""
+"""A declaration that disagrees with its function, its grid or its cases is refused with the
+reason."""
 
 from __future__ import annotations
 
