@@ -1,6 +1,188 @@
-// tt.dot.
-#include "src/compiler/lower/emitter.h"
+// tt.dot: which instruction, which operands are read where they are, which are packed first.
+#include "src/compiler/lower/dot.h"
+
+#include <numeric>
+
+#include "src/base/check.h"
 
 namespace nereid::lower {
-void Emitter::emit_dot(mlir::triton::DotOp op) { fail(op, "not supported yet", nullptr); }
+
+namespace tt = mlir::triton;
+namespace arith = mlir::arith;
+using llvm::Value;
+
+static bool is_zero_constant(mlir::Value value) {
+  auto constant = value.getDefiningOp<arith::ConstantOp>();
+  if (!constant) return false;
+  auto dense = mlir::dyn_cast<mlir::DenseElementsAttr>(constant.getValue());
+  if (!dense || !dense.isSplat()) return false;
+  if (mlir::isa<mlir::FloatType>(dense.getElementType())) {
+    llvm::APFloat number = dense.getSplatValue<llvm::APFloat>();
+    return number.isPosZero();
+  }
+  return dense.getSplatValue<llvm::APInt>().isZero();
+}
+
+DotPlan Emitter::plan_dot(tt::DotOp op) {
+  DotPlan dot;
+  dot.op = op;
+  auto a = shape_of(op.getA()), b = shape_of(op.getB());
+  size_t rank = a.size();
+  dot.batched = rank == 3;
+  dot.batch = rank == 3 ? a[0] : 1;
+  dot.m = a[rank - 2];
+  dot.k = a[rank - 1];
+  dot.n = b[rank - 1];
+  dot.batch_coord = constant_coord(0);
+  mlir::Type from_a = mlir::getElementTypeOrSelf(op.getA().getType());
+  mlir::Type from_b = mlir::getElementTypeOrSelf(op.getB().getType());
+  mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
+  mlir::MLIRContext* context = op.getContext();
+  auto f32 = mlir::Float32Type::get(context);
+  auto i32_type = mlir::IntegerType::get(context, 32);
+  bool wide_lanes = target_.vector_bytes == 64;
+  if (to.isInteger()) {
+    dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
+    bool bytes = from_a.isInteger(8) && from_b.isInteger(8) && dot.accumulator.isInteger(32);
+    if (bytes && target_.has_vnni && wide_lanes && dot.k % 4 == 0 && dot.n % 16 == 0) {
+      dot.kind = DotKind::kInt8;
+      dot.group = 4;
+      dot.compute = from_a;
+    } else {
+      dot.kind = DotKind::kInteger;
+      dot.compute = dot.accumulator;
+    }
+  } else if (from_a.isF64() || from_b.isF64() || to.isF64()) {
+    dot.compute = dot.accumulator = mlir::Float64Type::get(context);
+  } else {
+    dot.compute = dot.accumulator = f32;
+    if (from_a.isBF16() && from_b.isBF16() && target_.has_bf16_dot && wide_lanes &&
+        dot.k % 2 == 0 && dot.n % 16 == 0) {
+      dot.kind = DotKind::kBf16;
+      dot.group = 2;
+      dot.compute = from_a;
+    }
+  }
+  unsigned bytes = element_bytes(dot.accumulator);
+  dot.lanes = static_cast<unsigned>(
+      std::gcd<int64_t>(dot.n, target_.vector_bytes / static_cast<int>(bytes)));
+  return dot;
+}
+
+// The load at the bottom of a chain of shape ops, and the point it is read at.
+std::pair<tt::LoadOp, Point> Emitter::find_load(mlir::Value value, Point point) {
+  for (int depth = 0; depth < 16; ++depth) {
+    if (plan_.stored(value)) return {};
+    mlir::Operation* op = value.getDefiningOp();
+    if (!op) return {};
+    if (auto load = mlir::dyn_cast<tt::LoadOp>(op)) return {load, point};
+    if (auto trans = mlir::dyn_cast<tt::TransOp>(op)) {
+      llvm::SmallVector<Coord, 4> coords(point.coords.size());
+      for (auto [dim, source] : llvm::enumerate(trans.getOrder())) {
+        coords[source] = point.coords[dim];
+      }
+      point = with_coords(point, coords);
+      value = trans.getSrc();
+    } else if (auto reshape = mlir::dyn_cast<tt::ReshapeOp>(op)) {
+      point = reshape_point(point, shape_of(value), shape_of(reshape.getSrc()));
+      value = reshape.getSrc();
+    } else {
+      return {};
+    }
+  }
+  return {};
+}
+
+// Runs `probe` on code that is thrown away: what would this evaluate to?
+bool Emitter::would(llvm::function_ref<bool()> probe) {
+  llvm::IRBuilderBase::InsertPointGuard guard(builder_);
+  llvm::Function* function = body_;
+  auto* block = new_block("probe");
+  builder_.SetInsertPoint(block);
+  std::vector<Memo> saved = std::move(memos_);
+  memos_.clear();
+  bool answer = probe();
+  memos_ = std::move(saved);
+  bool one_block = &function->back() == block && builder_.GetInsertBlock() == block;
+  NEREID_CHECK(one_block, "a probe opened a loop");
+  for (llvm::Instruction& instruction : *block) {
+    align_hints_.erase(&instruction);
+    nonnegative_hints_.erase(&instruction);
+  }
+  block->eraseFromParent();
+  return answer;
+}
+
+// Would the lanes of `point` be one plain, unmasked vector load?
+bool Emitter::loads_contiguously(mlir::Value value, const Point& point) {
+  auto element = mlir::getElementTypeOrSelf(value.getType());
+  if (plan_.stored(value)) return false;
+  return would([&] {
+    auto [load, at] = find_load(value, point);
+    if (!load || load.getMask()) return false;
+    Lanes pointer = eval(load.getPtr(), at);
+    if (point.lanes == 1) return pointer.uniform();
+    if (!pointer.affine() || pointer.scale) return false;
+    for (unsigned lane = 0; lane < point.lanes; ++lane) {
+      if ((*pointer.pattern)[lane] != int64_t{lane} * element_bytes(element)) return false;
+    }
+    return true;
+  });
+}
+
+void Emitter::emit_dot(tt::DotOp op) {
+  const Buffer* result = plan_.find(op.getD());
+  if (!result) return;  // nobody reads it
+  DotPlan dot = plan_dot(op);
+  mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
+  bool converted = to != dot.accumulator;
+  Storage target = storage_of(*result);
+  dot.d = converted ? temp_storage(result->shape, dot.accumulator) : target;
+  dot.starts_from_zero = is_zero_constant(op.getC());
+  if (!dot.starts_from_zero && (converted || plan_.find(op.getC()) != result)) {
+    NestShape nest = plan_nest(result->shape, {op.getC()});
+    emit_nest(nest, [&](const Point& point) {
+      Lanes value = eval(op.getC(), point);
+      if (converted) value = convert_lanes(value, to, dot.accumulator, point.lanes);
+      store_storage(dot.d, point, value);
+    });
+  }
+  auto one_batch = [&](Value* batch) {
+    dot.batch_coord = {.base = batch, .align = 1};
+    if (use_inner_product(dot)) {
+      emit_inner_product(dot);
+    } else {
+      pack_operands(dot);
+      emit_outer_product(dot);
+    }
+  };
+  if (dot.batch == 1) {
+    one_batch(i64(0));
+  } else {
+    emit_loop(i64(0), i64(dot.batch), i64(1), one_batch);
+  }
+  if (!converted) return;
+  memos_.clear();
+  NestShape nest = plan_nest(result->shape, {op.getD()});
+  emit_nest(nest, [&](const Point& point) {
+    Lanes value = load_storage(dot.d, point);
+    store_storage(target, point, convert_lanes(value, dot.accumulator, to, point.lanes));
+  });
+}
+
+// Between number types, integers among integers and floats among floats.
+Lanes Emitter::convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes) {
+  if (from == to) return value;
+  Value* x = value.uniform() ? value.value : vector_of(value, lanes);
+  Value* out = nullptr;
+  if (mlir::isa<mlir::FloatType>(from)) {
+    out = convert_float(x, from, to, false);
+  } else {
+    llvm::Type* type = type_of(to);
+    if (x->getType()->isVectorTy()) type = widen(type, lanes);
+    out = builder_.CreateSExtOrTrunc(x, type);
+  }
+  return out->getType()->isVectorTy() ? Lanes::make_vector(out) : Lanes::make_uniform(out);
+}
+
 }  // namespace nereid::lower

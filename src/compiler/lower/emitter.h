@@ -39,12 +39,19 @@ struct Offset {
   bool pointer = false;
 };
 
-struct DotOperands;
+struct DotPlan;
 
 class Emitter {
  public:
   Emitter(mlir::triton::FuncOp func, const TargetInfo& target, llvm::Module& module);
   llvm::LogicalResult run();
+
+  // Stored elements, row-major.
+  struct Storage {
+    llvm::Value* base = nullptr;
+    llvm::SmallVector<int64_t, 4> strides;  // elements
+    mlir::Type element;
+  };
 
  private:
   // --- types.cc: types, constants, diagnostics ---------------------------------------------------
@@ -183,11 +190,6 @@ class Emitter {
   llvm::Value* to_memory(llvm::Value* value, mlir::Type element);
 
   // --- buffers.cc: stored tensors ---------------------------------------------------------------
-  struct Storage {
-    llvm::Value* base = nullptr;
-    llvm::SmallVector<int64_t, 4> strides;  // elements
-    mlir::Type element;
-  };
   Storage storage_of(const Buffer& buffer);
   Storage temp_storage(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   Lanes storage_pointer(const Storage& storage, const Point& point);
@@ -233,7 +235,30 @@ class Emitter {
                          llvm::function_ref<llvm::Value*()> body);
   void emit_print(mlir::triton::PrintOp op);                     // debug.cc
   void emit_assert(mlir::triton::AssertOp op);
-  void emit_dot(mlir::triton::DotOp op);                         // dot.cc
+
+  // --- dot.cc, dot_pack.cc, dot_kernel.cc ---------------------------------------------------------
+  void emit_dot(mlir::triton::DotOp op);
+  DotPlan plan_dot(mlir::triton::DotOp op);
+  std::pair<mlir::triton::LoadOp, Point> find_load(mlir::Value value, Point point);
+  bool would(llvm::function_ref<bool()> probe);
+  bool loads_contiguously(mlir::Value value, const Point& point);
+  Lanes convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes);
+  Point group_point(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  llvm::SmallVector<llvm::Value*, 4> transpose(llvm::ArrayRef<llvm::Value*> rows);
+  void pack_operands(DotPlan& dot);
+  void pack_b_transposed(DotPlan& dot);
+  void pack_b_rows(DotPlan& dot);
+  void compute_correction(DotPlan& dot);
+  llvm::Value* packed_b_address(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  llvm::Value* dot_step(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
+  llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group);
+  llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  llvm::Value* d_address(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
+  void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
+                 int64_t columns);
+  void emit_outer_product(const DotPlan& dot);
+  bool use_inner_product(const DotPlan& dot);
+  void emit_inner_product(const DotPlan& dot);
 
   // --- memo: what was evaluated already in this nest body ----------------------------------------
   struct MemoKey {

@@ -1,0 +1,211 @@
+// The inner loops of a dot: a block of accumulators held in registers while k runs.
+#include "llvm/IR/IntrinsicsX86.h"
+#include "src/compiler/lower/dot.h"
+
+namespace nereid::lower {
+
+namespace tt = mlir::triton;
+using llvm::Value;
+
+// sum + a * b for one instruction's worth of lanes; a is spread over the lanes already.
+Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
+  llvm::Type* type = sum->getType();
+  switch (dot.kind) {
+    case DotKind::kFloat:
+      return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {type}, {a, b, sum});
+    case DotKind::kBf16:
+      return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {},
+                                      {sum, a, b});
+    case DotKind::kInt8:
+      return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, a, b});
+    case DotKind::kInteger:
+      return builder_.CreateAdd(sum, builder_.CreateMul(a, b));
+  }
+  return sum;
+}
+
+// a at (m, group of k), spread over a vector.
+Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group) {
+  unsigned group = static_cast<unsigned>(dot.group), width = dot.lanes * group;
+  std::vector<int64_t> iota(group);
+  for (unsigned lane = 0; lane < group; ++lane) iota[lane] = lane;
+  Coord k = scaled_coord(k_group, dot.group, patterns_.intern(iota));
+  Coord row{.base = m, .align = 1};
+  Lanes value;
+  if (dot.a) {
+    Point point;
+    point.lanes = group;
+    point.coords = {row, k};
+    value = load_storage(*dot.a, point);
+  } else {
+    value = eval(dot.op.getA(), dot.point({row, k}, group));
+  }
+  Value* x = vector_of(value, group);
+  if (group == 1) return dot.lanes == 1 ? x : builder_.CreateVectorSplat(dot.lanes, x);
+  x = builder_.CreateBitCast(x, builder_.getInt32Ty());
+  if (dot.kind == DotKind::kInt8) x = builder_.CreateXor(x, builder_.getInt32(0x80808080u));
+  Value* spread = builder_.CreateVectorSplat(dot.lanes, x);
+  return builder_.CreateBitCast(spread, widen(type_of(dot.compute), width));
+}
+
+// b at (group of k, block of n).
+Value* Emitter::load_b(const DotPlan& dot, Value* k_group, Value* n_block) {
+  unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
+  if (dot.b) {
+    return builder_.CreateAlignedLoad(widen(type_of(dot.compute), width),
+                                      packed_b_address(dot, k_group, n_block), llvm::Align(4));
+  }
+  mlir::Type from = mlir::getElementTypeOrSelf(dot.op.getB().getType());
+  Lanes value = eval(dot.op.getB(), group_point(dot, k_group, n_block));
+  return vector_of(convert_lanes(value, from, dot.compute, width), width);
+}
+
+Value* Emitter::d_address(const DotPlan& dot, Value* m, Value* n_block) {
+  int64_t size = element_bytes(dot.accumulator);
+  Value* offset = builder_.CreateMul(m, i64(dot.n * size), "", true, true);
+  Value* column = builder_.CreateMul(n_block, i64(dot.lanes * size), "", true, true);
+  offset = builder_.CreateAdd(offset, column, "", true, true);
+  if (dot.batch > 1) {
+    Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n * size), "", true, true);
+    offset = builder_.CreateAdd(offset, batch, "", true, true);
+  }
+  return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.d.base, offset);
+}
+
+// A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
+void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
+                        int64_t columns) {
+  llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
+  llvm::Align align(element_bytes(dot.accumulator));
+  auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
+  auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
+  std::vector<llvm::AllocaInst*> slots;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      Value* start = llvm::Constant::getNullValue(type);
+      if (!dot.starts_from_zero) {
+        Value* address = d_address(dot, row_at(r), column_at(c));
+        start = builder_.CreateAlignedLoad(type, address, align);
+      }
+      if (dot.correction) {
+        Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column_at(c));
+        start = builder_.CreateSub(start, builder_.CreateAlignedLoad(type, address, align));
+      }
+      slots.push_back(stack_slot(type, "sum"));
+      builder_.CreateStore(start, slots.back());
+    }
+  }
+  auto step = [&](Value* k_group) {
+    llvm::SmallVector<Value*, 8> b;
+    for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, column_at(c)));
+    for (int64_t r = 0; r < rows; ++r) {
+      Value* a = load_a(dot, row_at(r), k_group);
+      for (int64_t c = 0; c < columns; ++c) {
+        auto* slot = slots[r * columns + c];
+        builder_.CreateStore(dot_step(dot, builder_.CreateLoad(type, slot), a, b[c]), slot);
+      }
+    }
+  };
+  int64_t steps = dot.k / dot.group;
+  int unroll = steps % 4 == 0 && rows * columns <= 16 ? 4 : steps % 2 == 0 ? 2 : 1;
+  if (steps == 1) step(i64(0));
+  else emit_loop(i64(0), i64(steps), i64(1), step, unroll);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      Value* sum = builder_.CreateLoad(type, slots[r * columns + c]);
+      builder_.CreateAlignedStore(sum, d_address(dot, row_at(r), column_at(c)), align);
+    }
+  }
+}
+
+void Emitter::emit_outer_product(const DotPlan& dot) {
+  int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
+  int64_t rows = std::min<int64_t>(dot.m, target_.vector_registers >= 32 ? 8 : 4);
+  int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
+  while (vectors % columns != 0) --columns;
+  int64_t rest = dot.m % rows;
+  emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
+    emit_loop(i64(0), i64(dot.m - rest), i64(rows),
+              [&](Value* m) { dot_block(dot, m, n_block, rows, columns); });
+    if (rest > 0) dot_block(dot, i64(dot.m - rest), n_block, rest, columns);
+  });
+}
+
+// Few rows, and b lies along k in memory: vectors along k, summed up at the end.
+bool Emitter::use_inner_product(const DotPlan& dot) {
+  mlir::Value a = dot.op.getA(), b = dot.op.getB();
+  size_t rank = shape_of(a).size();
+  if (dot.m > 4 || dot.k < target_.vector_bytes / 4 || dot.accumulator.isF64()) return false;
+  if (dot.kind == DotKind::kInt8 || dot.kind == DotKind::kInteger) return false;
+  llvm::DenseSet<std::pair<mlir::Value, int64_t>> seen;
+  int along_n = lane_score(b, rank - 1, seen);
+  seen.clear();
+  return lane_score(b, rank - 2, seen) > along_n;
+}
+
+void Emitter::emit_inner_product(const DotPlan& dot) {
+  mlir::Value a = dot.op.getA(), b = dot.op.getB();
+  mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
+  mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
+  mlir::Type f32 = mlir::Float32Type::get(a.getContext());
+  unsigned lanes = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));
+  int64_t columns = dot.n % 4 == 0 ? 4 : 1;
+  llvm::Type* type = widen(builder_.getFloatTy(), lanes);
+  std::vector<int64_t> iota(lanes);
+  for (unsigned lane = 0; lane < lanes; ++lane) iota[lane] = lane;
+  Pattern along = patterns_.intern(iota);
+  emit_loop(i64(0), i64(dot.n), i64(columns), [&](Value* n) {
+    std::vector<llvm::AllocaInst*> slots;
+    for (int64_t s = 0; s < dot.m * columns; ++s) {
+      slots.push_back(stack_slot(type, "sum"));
+      builder_.CreateStore(llvm::Constant::getNullValue(type), slots.back());
+    }
+    emit_loop(i64(0), i64(dot.k / lanes), i64(1), [&](Value* k_block) {
+      Coord k = scaled_coord(k_block, lanes, along);
+      llvm::SmallVector<Value*, 4> rows;
+      for (int64_t m = 0; m < dot.m; ++m) {
+        Lanes value = eval(a, dot.point({constant_coord(m), k}, lanes));
+        rows.push_back(vector_of(convert_lanes(value, from_a, f32, lanes), lanes));
+      }
+      for (int64_t c = 0; c < columns; ++c) {
+        Coord column{.base = builder_.CreateAdd(n, i64(c), "", true, true), .align = 1};
+        Lanes value = eval(b, dot.point({k, column}, lanes));
+        Value* x = vector_of(convert_lanes(value, from_b, f32, lanes), lanes);
+        for (int64_t m = 0; m < dot.m; ++m) {
+          auto* slot = slots[c * dot.m + m];
+          Value* sum = builder_.CreateLoad(type, slot);
+          sum = builder_.CreateIntrinsic(llvm::Intrinsic::fma, {type}, {rows[m], x, sum});
+          builder_.CreateStore(sum, slot);
+        }
+      }
+    });
+    llvm::FastMathFlags reorder;
+    reorder.setAllowReassoc();
+    for (int64_t c = 0; c < columns; ++c) {
+      for (int64_t m = 0; m < dot.m; ++m) {
+        Value* vector = builder_.CreateLoad(type, slots[c * dot.m + m]);
+        Value* sum = vector;
+        if (lanes > 1) {
+          auto* reduced = builder_.CreateFAddReduce(
+              llvm::ConstantFP::getNegativeZero(builder_.getFloatTy()), vector);
+          reduced->setFastMathFlags(reorder);
+          sum = reduced;
+        }
+        int64_t size = element_bytes(dot.accumulator);
+        Value* index = builder_.CreateAdd(
+            builder_.CreateAdd(n, i64(c)),
+            builder_.CreateAdd(i64(m * dot.n),
+                               builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n))));
+        Value* address = builder_.CreateInBoundsGEP(
+            builder_.getInt8Ty(), dot.d.base, builder_.CreateMul(index, i64(size)));
+        if (!dot.starts_from_zero) {
+          sum = builder_.CreateFAdd(sum, builder_.CreateAlignedLoad(builder_.getFloatTy(), address,
+                                                                    llvm::Align(4)));
+        }
+        builder_.CreateAlignedStore(sum, address, llvm::Align(4));
+      }
+    }
+  });
+}
+
+}  // namespace nereid::lower

@@ -1,0 +1,186 @@
+// Operands of a dot in the layout that its inner loop reads: a row-major, b in groups along k.
+#include "src/compiler/lower/dot.h"
+
+namespace nereid::lower {
+
+namespace tt = mlir::triton;
+using llvm::Value;
+
+static Pattern range_pattern(PatternPool& pool, unsigned lanes, int64_t div, int64_t mod) {
+  std::vector<int64_t> offsets(lanes);
+  for (unsigned lane = 0; lane < lanes; ++lane) offsets[lane] = (lane / div) % mod;
+  return pool.intern(std::move(offsets));
+}
+
+// Elements (k .. k + group) x (n .. n + lanes) of b, groups innermost.
+Point Emitter::group_point(const DotPlan& dot, Value* k_group, Value* n_block) {
+  unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
+  Coord k = scaled_coord(k_group, dot.group, range_pattern(patterns_, width, 1, dot.group));
+  Coord n = scaled_coord(n_block, dot.lanes, range_pattern(patterns_, width, dot.group, dot.lanes));
+  return dot.point({k, n}, width);
+}
+
+// Rows of `lanes` 32-bit elements to columns.
+llvm::SmallVector<Value*, 4> Emitter::transpose(llvm::ArrayRef<Value*> rows) {
+  llvm::SmallVector<Value*, 4> now(rows.begin(), rows.end());
+  unsigned lanes = static_cast<unsigned>(rows.size());
+  for (unsigned bit = 1; bit < lanes; bit *= 2) {
+    // Exchanges, in each 2x2 block of squares with side `bit`, the two off the diagonal.
+    llvm::SmallVector<int, 64> low, high;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+      bool upper = lane & bit;
+      low.push_back(static_cast<int>(upper ? lanes + (lane ^ bit) : lane));
+      high.push_back(static_cast<int>(upper ? lanes + lane : lane ^ bit));
+    }
+    for (unsigned row = 0; row < lanes; ++row) {
+      if (row & bit) continue;
+      Value *a = now[row], *b = now[row | bit];
+      now[row] = builder_.CreateShuffleVector(a, b, low);
+      now[row | bit] = builder_.CreateShuffleVector(a, b, high);
+    }
+  }
+  return now;
+}
+
+// b lies along k in memory: squares of it are transposed in registers.
+void Emitter::pack_b_transposed(DotPlan& dot) {
+  mlir::Value b = dot.op.getB();
+  unsigned lanes = dot.lanes, width = lanes * static_cast<unsigned>(dot.group);
+  mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
+  llvm::Type* words = widen(builder_.getIntNTy(element_bytes(dot.accumulator) * 8), lanes);
+  Pattern along = range_pattern(patterns_, width, 1, width);
+  emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
+    emit_loop(i64(0), i64(dot.k / width), i64(1), [&](Value* k_block) {
+      llvm::SmallVector<Value*, 4> rows;
+      Value* first = builder_.CreateMul(n_block, i64(lanes), "", true, true);
+      for (unsigned row = 0; row < lanes; ++row) {
+        Coord n{.base = builder_.CreateAdd(first, i64(row), "", true, true), .align = 1};
+        Point point = dot.point({scaled_coord(k_block, width, along), n}, width);
+        Lanes value = convert_lanes(eval(b, point), from, dot.compute, width);
+        rows.push_back(builder_.CreateBitCast(vector_of(value, width), words));
+      }
+      auto columns = transpose(rows);
+      Value* group = builder_.CreateMul(k_block, i64(lanes), "", true, true);
+      for (unsigned column = 0; column < lanes; ++column) {
+        Value* address = packed_b_address(
+            dot, builder_.CreateAdd(group, i64(column), "", true, true), n_block);
+        builder_.CreateAlignedStore(columns[column], address, llvm::Align(4));
+      }
+    });
+  });
+}
+
+// Address of the vector for group `k_group` and lanes `n_block`.
+Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, Value* n_block) {
+  int64_t size = element_bytes(dot.compute);
+  Value* offset = builder_.CreateMul(k_group, i64(dot.n * dot.group * size), "", true, true);
+  offset = builder_.CreateAdd(
+      offset, builder_.CreateMul(n_block, i64(dot.lanes * dot.group * size), "", true, true), "",
+      true, true);
+  return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.b->base, offset);
+}
+
+// b lies along n: `group` rows are interleaved.
+void Emitter::pack_b_rows(DotPlan& dot) {
+  mlir::Value b = dot.op.getB();
+  mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
+  unsigned lanes = dot.lanes;
+  Pattern along = range_pattern(patterns_, lanes, 1, lanes);
+  emit_loop(i64(0), i64(dot.k / dot.group), i64(1), [&](Value* k_group) {
+    emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
+      llvm::SmallVector<Value*, 4> rows;
+      Value* first = builder_.CreateMul(k_group, i64(dot.group), "", true, true);
+      for (int64_t row = 0; row < dot.group; ++row) {
+        Coord k{.base = builder_.CreateAdd(first, i64(row), "", true, true),
+                .align = row == 0 ? dot.group : 1};
+        Point point = dot.point({k, scaled_coord(n_block, lanes, along)}, lanes);
+        Lanes value = convert_lanes(eval(b, point), from, dot.compute, lanes);
+        rows.push_back(vector_of(value, lanes));
+      }
+      Value* all = concat(rows);
+      if (dot.group > 1) {
+        llvm::SmallVector<int, 64> order;
+        for (unsigned lane = 0; lane < lanes; ++lane) {
+          for (int64_t row = 0; row < dot.group; ++row) {
+            order.push_back(static_cast<int>(row * lanes + lane));
+          }
+        }
+        all = builder_.CreateShuffleVector(all, order);
+      }
+      builder_.CreateAlignedStore(all, packed_b_address(dot, k_group, n_block), llvm::Align(4));
+    });
+  });
+}
+
+// vpdpbusd takes a as unsigned: a + 128. That adds 128 times the column sums of b.
+void Emitter::compute_correction(DotPlan& dot) {
+  llvm::Type* bytes = widen(builder_.getInt8Ty(), dot.lanes * 4);
+  llvm::Type* sums = widen(builder_.getInt32Ty(), dot.lanes);
+  dot.correction = temp_storage({dot.n}, dot.accumulator);
+  Value* ones = llvm::ConstantInt::get(bytes, 128);
+  emit_loop(i64(0), i64(dot.n / dot.lanes), i64(1), [&](Value* n_block) {
+    auto* slot = stack_slot(sums, "sums");
+    builder_.CreateStore(llvm::Constant::getNullValue(sums), slot);
+    emit_loop(i64(0), i64(dot.k / 4), i64(1), [&](Value* k_group) {
+      Value* sum = builder_.CreateLoad(sums, slot);
+      Value* group = load_b(dot, k_group, n_block);
+      builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
+    });
+    Value* address = builder_.CreateInBoundsGEP(sums, dot.correction->base, n_block);
+    builder_.CreateAlignedStore(builder_.CreateLoad(sums, slot), address, llvm::Align(4));
+  });
+}
+
+void Emitter::pack_operands(DotPlan& dot) {
+  mlir::Value a = dot.op.getA(), b = dot.op.getB();
+  mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
+  mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
+  size_t rank = shape_of(a).size();
+  unsigned group = static_cast<unsigned>(dot.group);
+  // a: one scalar (or group along k) at a time, each read n / (lanes * 2) times.
+  Coord a_k = scaled_coord(i64(0), dot.group, range_pattern(patterns_, group, 1, group));
+  a_k.base = a_k.base;
+  bool a_in_place = from_a == dot.compute && dot.k % dot.group == 0 &&
+                    (plan_.stored(a) ||
+                     loads_contiguously(a, dot.point({constant_coord(0), a_k}, group)));
+  if (a_in_place && !plan_.stored(a)) {
+    auto [load, at] = find_load(a, dot.point({constant_coord(0), a_k}, group));
+    for (size_t dim = 0; dim < shape_of(load.getPtr()).size(); ++dim) {
+      a_in_place &= step_along(load.getPtr(), dim, plan_).kind != Step::Kind::kOpaque;
+    }
+  }
+  if (!a_in_place) {
+    dot.a = temp_storage({dot.m, dot.k}, dot.compute);
+    llvm::SmallVector<int64_t, 4> shape(rank, 1);
+    shape[rank - 2] = dot.m;
+    shape[rank - 1] = dot.k;
+    NestShape nest = plan_nest(shape, {a});
+    emit_nest(nest, [&](const Point& point) {
+      llvm::SmallVector<Coord, 4> local(point.coords.end() - 2, point.coords.end());
+      Lanes value = eval(a, dot.point(local, point.lanes));
+      store_storage(*dot.a, with_coords(point, local),
+                    convert_lanes(value, from_a, dot.compute, point.lanes));
+    });
+    memos_.clear();
+    memos_.emplace_back();
+  }
+  // b: a vector along n at a time, each read m / 8 times.
+  Point vector = group_point(dot, i64(0), i64(0));
+  bool b_direct = from_b == dot.compute && loads_contiguously(b, vector);
+  bool b_stored = from_b == dot.compute && dot.group == 1 && plan_.stored(b);
+  llvm::DenseSet<std::pair<mlir::Value, int64_t>> seen;
+  int along_n = lane_score(b, rank - 1, seen);
+  seen.clear();
+  int along_k = lane_score(b, rank - 2, seen);
+  bool once = dot.m <= 8 && dot.group == 1 && along_n >= along_k;
+  bool square = dot.k % (dot.lanes * group) == 0 && dot.lanes >= 4 &&
+                element_bytes(dot.compute) * group == element_bytes(dot.accumulator);
+  if (!b_direct && !b_stored && !once) {
+    dot.b = temp_storage({dot.k / dot.group, dot.n, dot.group}, dot.compute);
+    if (along_k > along_n && square && from_b == dot.compute) pack_b_transposed(dot);
+    else pack_b_rows(dot);
+  }
+  if (dot.kind == DotKind::kInt8) compute_correction(dot);
+}
+
+}  // namespace nereid::lower
