@@ -2,6 +2,7 @@
 #include "src/device/cpu/shared_object.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -33,6 +34,37 @@ Status write_all(int fd, std::span<const std::byte> bytes) {
   return {};
 }
 
+#if defined(__x86_64__)
+constexpr uint16_t kMachine = EM_X86_64;
+#elif defined(__aarch64__)
+constexpr uint16_t kMachine = EM_AARCH64;
+#endif
+
+// The loader trusts the program headers: a segment that lies behind the end of the file kills the
+// process. So they are checked first.
+Status check_elf(std::span<const std::byte> bytes) {
+  Elf64_Ehdr header{};
+  if (bytes.size() < sizeof(header)) return error("{} bytes, no ELF object", bytes.size());
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return error("no ELF object");
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != kMachine) {
+    return error("ELF machine {}, this processor's is {}", header.e_machine, kMachine);
+  }
+  const uint64_t headers_bytes = uint64_t{header.e_phnum} * sizeof(Elf64_Phdr);
+  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff > bytes.size() ||
+      headers_bytes > bytes.size() - header.e_phoff) {
+    return error("program headers outside the object");
+  }
+  for (uint16_t at = 0; at < header.e_phnum; ++at) {
+    Elf64_Phdr segment{};
+    std::memcpy(&segment, bytes.data() + header.e_phoff + at * sizeof(segment), sizeof(segment));
+    if (segment.p_offset > bytes.size() || segment.p_filesz > bytes.size() - segment.p_offset) {
+      return error("segment {} outside the object: truncated", at);
+    }
+  }
+  return {};
+}
+
 // A path to the descriptor that no earlier call returned. The loader takes two objects for the same
 // when their paths are equal, even if the descriptor's number has been used anew: so a counter is
 // written into the path in binary, "/" for 0 and "/." for 1, which name the same folder.
@@ -53,6 +85,7 @@ const char* loader_error() {
 
 Result<std::unique_ptr<SharedObject>> SharedObject::load(std::span<const std::byte> bytes,
                                                          const std::string& name) {
+  if (auto elf = check_elf(bytes); !elf) return with_context(elf.error(), name);
   ScopedFd memory{::memfd_create("nereid-kernel", MFD_CLOEXEC | MFD_EXEC)};
   if (memory.fd < 0) memory.fd = ::memfd_create("nereid-kernel", MFD_CLOEXEC);  // Linux before 6.3
   if (memory.fd < 0) return error("{}: memfd_create: {}", name, std::strerror(errno));

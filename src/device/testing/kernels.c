@@ -69,6 +69,15 @@ EXPORT void use_scratch(const uint64_t* args, uint32_t pid_begin, uint32_t pid_e
   }
 }
 
+// (out: i32 [1]): writes the digit behind "NEREID-TAG-", which tests change in the object's bytes.
+static const volatile char kTag[] = "NEREID-TAG-0";
+INFO(read_tag, 1, 0);
+EXPORT void read_tag(const uint64_t* args, uint32_t pid_begin, uint32_t pid_end,
+                     const uint32_t grid[3], void* scratch) {
+  (void)pid_begin, (void)pid_end, (void)grid, (void)scratch;
+  *(int32_t*)args[0] = kTag[sizeof(kTag) - 2] - '0';
+}
+
 // (): nothing; for measuring a launch.
 INFO(empty, 0, 0);
 EXPORT void empty(const uint64_t* args, uint32_t pid_begin, uint32_t pid_end,

@@ -1,0 +1,28 @@
+// What a driver need not do, and why. A test that is not named here runs on every driver.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace nereid::testing {
+
+struct Exemption {
+  std::string_view driver;
+  std::string_view test;  // name of the TEST_P
+  std::string_view reason;
+};
+
+inline constexpr std::string_view kNoResults = "runs nothing and holds no data";
+
+inline constexpr Exemption kExemptions[] = {
+    {"null", "UploadAndDownload", kNoResults},
+    {"null", "CopiesAreOrderedAmongLaunches", kNoResults},
+    {"null", "LaunchesRunInOrder", kNoResults},
+    {"null", "EveryProgramOnce", kNoResults},
+    {"null", "ScratchIsPrivateAndAligned", kNoResults},
+    {"null", "ObjectsStayApart", kNoResults},
+    {"null", "LoadFailures", "does not look at code"},
+    {"null", "DevicesInSeveralThreads", kNoResults},
+};
+
+}  // namespace nereid::testing
