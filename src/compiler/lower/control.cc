@@ -15,15 +15,21 @@ llvm::PHINode* Emitter::open_phi(llvm::Value* first, llvm::BasicBlock* from,
                                  const llvm::Twine& name) {
   auto* phi = builder_.CreatePHI(first->getType(), 2, name);
   phi->addIncoming(first, from);
-  phi->addIncoming(new llvm::Argument(first->getType()), from);
+  // Until the second value is known: an instruction, so that LLVM may look at the phi meanwhile.
+  auto* placeholder = new llvm::FreezeInst(llvm::PoisonValue::get(first->getType()));
+  if (llvm::Instruction* terminator = from->getTerminator())
+    placeholder->insertBefore(terminator->getIterator());
+  else
+    placeholder->insertInto(from, from->end());
+  phi->addIncoming(placeholder, from);
   return phi;
 }
 
 void Emitter::close_phi(llvm::PHINode* phi, llvm::Value* second, llvm::BasicBlock* from) {
-  auto* placeholder = llvm::cast<llvm::Argument>(phi->getIncomingValue(1));
+  auto* placeholder = llvm::cast<llvm::FreezeInst>(phi->getIncomingValue(1));
   phi->setIncomingValue(1, second);
   phi->setIncomingBlock(1, from);
-  delete placeholder;
+  placeholder->eraseFromParent();
 }
 
 llvm::Value* Emitter::scalar(mlir::Value value) {
