@@ -28,6 +28,8 @@ const char* kind_name(TraceEvent::Kind kind) {
       return "alloc";
     case TraceEvent::Kind::kFree:
       return "free";
+    case TraceEvent::Kind::kLoad:
+      return "load";
     case TraceEvent::Kind::kMark:
       break;
   }
@@ -123,7 +125,15 @@ class TracedDevice : public Device {
     return status;
   }
 
-  Result<const LoadedKernel*> load(const KernelImage& image) override { return inner_.load(image); }
+  Result<const LoadedKernel*> load(const KernelImage& image) override {
+    TraceEvent event{.kind = TraceEvent::Kind::kLoad, .bytes = image.blob.size()};
+    event.start_ns = trace_.now_ns();
+    auto kernel = inner_.load(image);
+    event.end_ns = trace_.now_ns();
+    trace_.add(std::move(event), image.entry);
+    return kernel;
+  }
+
   Status launch(const LaunchParams& params) override;
   Status synchronize() override { return inner_.synchronize(); }
 

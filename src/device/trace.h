@@ -1,4 +1,4 @@
-// What happened on a device: every launch, upload and download, in order.
+// What happened on a device: every launch, upload, download and kernel load, in order.
 //
 // Two uses: a timeline (Chrome trace JSON, viewable in Perfetto), and the proof that tensor data is
 // written by kernels alone (which launch wrote which allocation).
@@ -25,7 +25,7 @@ struct TraceBuffer {
 };
 
 struct TraceEvent {
-  enum class Kind : uint8_t { kLaunch, kUpload, kDownload, kAlloc, kFree, kMark } kind;
+  enum class Kind : uint8_t { kLaunch, kUpload, kDownload, kAlloc, kFree, kLoad, kMark } kind;
   std::string_view label;  // launch: variant and choice; mark: its text. Owned by the trace
   const KernelDecl* decl = nullptr;
   Grid grid;
@@ -57,8 +57,8 @@ class Trace {
 };
 
 // A device that passes everything on to `inner` and notes it in `trace`. Both must outlive it.
-// Loading kernels after a mark shows as an event only through the launches that follow; `inner`'s
-// launches are timed around launch(), which on drivers that only enqueue is the time of enqueueing.
+// `inner`'s launches are timed around launch(), which on drivers that only enqueue is the time of
+// enqueueing.
 std::unique_ptr<Device> make_traced_device(Device& inner, Trace& trace);
 
 }  // namespace nereid

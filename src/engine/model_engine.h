@@ -38,6 +38,7 @@ class ModelEngine final : public Engine {
   Runner& runner() { return *runner_; }
   Device& device() { return *active_device_; }
   const Trace* trace() const { return trace_.get(); }
+  Trace* mutable_trace() { return trace_.get(); }
 
  private:
   ModelEngine() = default;
