@@ -85,6 +85,7 @@ std::string describe_json(const json& value) {
   if (value.is_string()) {
     return fmt::format("'{}'", printable(value.get_ref<const std::string&>()));
   }
+  if (value.is_number_float()) return fmt::format("{}", value.get<double>());
   return value.dump(-1, ' ', true, json::error_handler_t::replace);
 }
 

@@ -29,12 +29,15 @@ Status check_rope_scaling(const ModelConfig& config) {
   }
   const auto pairs = static_cast<size_t>(config.rotary_dim / 2);
   if (!scaling.freq_divisors.empty() && scaling.freq_divisors.size() != pairs) {
-    return error("rope frequency divisors: found {}, expected {} (rotary_dim / 2)",
-                 scaling.freq_divisors.size(), pairs);
+    return error(
+        "rope frequency divisors (rope_freqs.weight): found {}, expected {} (rotary_dim / 2)",
+        scaling.freq_divisors.size(), pairs);
   }
   for (const float divisor : scaling.freq_divisors) {
     if (!std::isfinite(divisor) || divisor <= 0) {
-      return error("rope frequency divisors: found {}, expected a positive number", divisor);
+      return error(
+          "rope frequency divisors (rope_freqs.weight): found {}, expected a positive number",
+          divisor);
     }
   }
   return {};
@@ -67,28 +70,29 @@ Status check_config(const ModelConfig& config) {
   return check_rope_scaling(config);
 }
 
-Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> tensors) {
+Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> tensors,
+                     const std::function<std::string(const std::string&)>& file_name) {
   std::vector<bool> known(tensors.size(), false);
   for (const ExpectedTensor& expected : expected_tensors(config)) {
     const auto at = std::ranges::lower_bound(tensors, expected.name, {}, &StoredTensor::name);
     if (at == tensors.end() || at->name != expected.name) {
-      return error("tensor '{}': not in the model, expected shape {}", expected.name,
+      return error("tensor '{}': not in the model, expected shape {}", file_name(expected.name),
                    shape_text(expected.shape));
     }
     if (at->shape != expected.shape) {
-      return error("tensor '{}': found shape {}, expected {}", expected.name, shape_text(at->shape),
-                   shape_text(expected.shape));
+      return error("tensor '{}': found shape {}, expected {}", file_name(expected.name),
+                   shape_text(at->shape), shape_text(expected.shape));
     }
     if (!is_matrix(*at) && storage_info(at->format).block_elements != 1) {
-      return error("tensor '{}': found format {}, expected F32, F16 or BF16", expected.name,
-                   storage_info(at->format).name);
+      return error("tensor '{}': found format {}, expected F32, F16 or BF16",
+                   file_name(expected.name), storage_info(at->format).name);
     }
     known[static_cast<size_t>(at - tensors.begin())] = true;
   }
   const auto unknown = std::ranges::find(known, false);
   if (unknown != known.end()) {
-    return error("tensor '{}': not a tensor of a {} model with {} layers",
-                 printable(tensors[static_cast<size_t>(unknown - known.begin())].name),
+    return error("tensor '{}': not a tensor of a {} model of {} layers",
+                 printable(file_name(tensors[static_cast<size_t>(unknown - known.begin())].name)),
                  config.architecture, config.num_layers);
   }
   return {};

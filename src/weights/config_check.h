@@ -2,7 +2,9 @@
 // tensor that follows from them present in the file with the right shape.
 #pragma once
 
+#include <functional>
 #include <span>
+#include <string>
 
 #include "src/base/result.h"
 #include "src/weights/field_reader.h"
@@ -22,8 +24,10 @@ inline constexpr NumberRange kRopeThetaRange{2, 1e12};
 Status check_config(const ModelConfig& config);
 
 // `tensors` sorted by name, canonical names. Names the first tensor that is missing, has another
-// shape, is stored in a format its role cannot have, or is not known.
-Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> tensors);
+// shape, is stored in a format its role cannot have, or is not known. `file_name` turns a canonical
+// name into the one that the file uses, for messages.
+Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> tensors,
+                     const std::function<std::string(const std::string&)>& file_name);
 
 // "[576, 1536]"
 std::string shape_text(std::span<const int64_t> shape);

@@ -59,7 +59,7 @@ class GgufSource final : public ModelSource {
     NEREID_RETURN_IF_ERROR(check_config(config_));
     NEREID_TRY(generation_, gguf::read_generation_defaults(file_, config_.vocab_size));
     NEREID_TRY(tensors_, canonical_tensors(file_, config_));
-    return check_tensors(config_, tensors_);
+    return check_tensors(config_, tensors_, gguf_from_canonical);
   }
 
   const ModelConfig& config() const override { return config_; }

@@ -12,6 +12,7 @@ namespace nereid::hf {
 Result<ModelConfig> read_config(const nlohmann::json& config);
 
 // `generation`: generation_config.json, or an empty object. Token ids fall back to config.json.
+// Errors begin with the name of the file.
 Result<GenerationDefaults> read_generation_defaults(const nlohmann::json& config,
                                                     const nlohmann::json& generation,
                                                     int32_t vocab_size);

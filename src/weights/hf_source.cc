@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -123,21 +124,25 @@ class HfSource final : public ModelSource {
   explicit HfSource(std::string path) : folder_(std::move(path)) {}
 
   Status read() {
+    if (!folder_.has(kConfig)) {
+      return error("{}: found no {}, expected a .gguf file or a Hugging Face model directory",
+                   folder_.path(), kConfig);
+    }
     NEREID_TRY(const json config, folder_.read_json(kConfig));
     NEREID_TRY_CONTEXT(config_, hf::read_config(config), folder_.file(kConfig));
     const Status checked = check_config(config_);
     if (!checked) return with_context(checked.error(), folder_.file(kConfig));
     NEREID_TRY(const json generation, folder_.read_json_if_there(kGeneration));
-    NEREID_TRY_CONTEXT(generation_,
-                       hf::read_generation_defaults(config, generation, config_.vocab_size),
-                       folder_.path());
+    auto defaults = hf::read_generation_defaults(config, generation, config_.vocab_size);
+    if (!defaults) return error("{}", folder_.file(defaults.error().message));
+    generation_ = std::move(*defaults);
     for (const auto& [key, value] : config.items()) metadata_.emplace_back(key, value.dump());
     NEREID_RETURN_IF_ERROR(folder_.has(kWeights) || !folder_.has(kIndex) ? read_single()
                                                                          : read_shards());
     std::erase_if(tensors_,
                   [&](const StoredTensor& tensor) { return is_ignored(tensor, config_); });
     std::ranges::sort(tensors_, {}, &StoredTensor::name);
-    const Status complete = check_tensors(config_, tensors_);
+    const Status complete = check_tensors(config_, tensors_, std::identity{});
     if (!complete) return with_context(complete.error(), folder_.path());
     return {};
   }

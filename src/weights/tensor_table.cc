@@ -159,28 +159,46 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   return out;
 }
 
-std::optional<std::string> canonical_from_gguf(std::string_view name) {
-  if (!name.starts_with(kGgufLayerPrefix)) {
-    for (const Row& row : kRows) {
-      if (!row.per_layer && row.gguf_name == name) return std::string(row.name);
-    }
-    return std::nullopt;
-  }
-  const std::string_view rest = name.substr(kGgufLayerPrefix.size());
+namespace {
+
+// "PREFIX<layer>.rest" -> layer and rest; "PREFIX03." would make two names for one tensor.
+struct LayerName {
+  int32_t layer;
+  std::string_view rest;
+};
+std::optional<LayerName> split_layer(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  const std::string_view rest = name.substr(prefix.size());
   const size_t dot = rest.find('.');
   if (dot == std::string_view::npos) return std::nullopt;
   int32_t layer = 0;
   const auto [end, code] = std::from_chars(rest.data(), rest.data() + dot, layer);
-  // "blk.03." would make two names for one tensor.
   if (code != std::errc{} || layer < 0 || std::to_string(layer) != rest.substr(0, dot)) {
     return std::nullopt;
   }
+  return LayerName{layer, rest.substr(dot + 1)};
+}
+
+}  // namespace
+
+std::optional<std::string> canonical_from_gguf(std::string_view name) {
+  const auto in_layer = split_layer(name, kGgufLayerPrefix);
   for (const Row& row : kRows) {
-    if (row.per_layer && row.gguf_name == rest.substr(dot + 1)) {
-      return tensor_name(row.role, layer);
-    }
+    if (row.per_layer != in_layer.has_value()) continue;
+    if (row.gguf_name != (in_layer ? in_layer->rest : name)) continue;
+    return tensor_name(row.role, in_layer ? in_layer->layer : 0);
   }
   return std::nullopt;
+}
+
+std::string gguf_from_canonical(const std::string& name) {
+  const auto in_layer = split_layer(name, kLayerPrefix);
+  for (const Row& row : kRows) {
+    if (row.per_layer != in_layer.has_value()) continue;
+    if (row.name != (in_layer ? in_layer->rest : std::string_view(name))) continue;
+    return gguf_name(row.role, in_layer ? in_layer->layer : 0);
+  }
+  return name;
 }
 
 }  // namespace nereid

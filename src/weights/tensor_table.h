@@ -59,7 +59,8 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
 // Canonical name of a GGUF tensor: "blk.3.attn_q.weight" ->
 // "model.layers.3.self_attn.q_proj.weight".
 std::optional<std::string> canonical_from_gguf(std::string_view gguf_name);
-// The other way round, for messages; the name itself when the table has no such tensor.
 std::string gguf_name(TensorRole role, int32_t layer = 0);
+// The other way round, for messages; the name itself when the table has no such tensor.
+std::string gguf_from_canonical(const std::string& name);
 
 }  // namespace nereid
