@@ -36,10 +36,11 @@ class Outcome:
         return [json.loads(line) for line in self.out.splitlines()]
 
     def error(self, code: int = 1) -> str:
-        """The message of a failure: one line, nothing on standard output, no crash."""
+        """The message of a failure: one line (warnings and progress aside), no output, no crash."""
         assert self.code == code, (self.code, self.err)
         assert self.out == ""
-        lines = self.err.splitlines()
+        aside = ("nereid: warning: ", "compiling kernels")
+        lines = [line for line in self.err.splitlines() if not line.startswith(aside)]
         assert len(lines) == 1 and lines[0].startswith("nereid: error: "), self.err
         return lines[0].removeprefix("nereid: error: ")
 
