@@ -94,5 +94,28 @@ TEST_F(WeightTest, VectorsBecomeF32) {
   EXPECT_EQ(refused.error().message, "tensor 'c': found format F32, expected BF16 as 'a'");
 }
 
+// The file is read on a real device only, and what it holds is looked at before it is uploaded.
+TEST_F(WeightTest, RefusesNaN) {
+  auto device = create_device("cpu", {.num_threads = 1});
+  ASSERT_TRUE(device) << device.error().message;
+  Launcher launcher(**device, nullptr);
+  const StoredTensor tensor = stored("w", StorageFormat::kQ4_1, {3, 32});
+  storage_.back()[2 * 20 + 1] = std::byte{0x7e};  // the scale of row 2
+  const StoredTensor* const parts[] = {&tensor};
+  const auto weight = load_weight(launcher, pages_, parts);
+  ASSERT_FALSE(weight);
+  EXPECT_EQ(weight.error().message,
+            "tensor 'w': row 2: found a NaN or infinite scale, expected finite numbers");
+
+  const StoredTensor norm = stored("n", StorageFormat::kBF16, {2});
+  storage_.back()[3] = std::byte{0xff};
+  storage_.back()[2] = std::byte{0x80};  // -infinity
+  const StoredTensor* const norms[] = {&norm};
+  const auto vector = load_vector_f32(launcher, pages_, norms);
+  ASSERT_FALSE(vector);
+  EXPECT_EQ(vector.error().message,
+            "tensor 'n': row 0: found a NaN or infinite element, expected finite numbers");
+}
+
 }  // namespace
 }  // namespace nereid::quant
