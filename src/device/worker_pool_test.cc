@@ -47,7 +47,7 @@ TEST(WorkerPool, EachProgramOnce) {
     auto pool = make_pool(threads);
     EXPECT_EQ(pool->num_threads(), threads);
     for (const uint32_t count : {0, 1, 2, 3, 7, 8, 9, 100, 1001}) {
-      for (const uint32_t chunk : {0, 1, 3, 64, 5000}) expect_each_once(*pool, count, chunk);
+      for (const uint32_t chunk : {1, 3, 64, 5000}) expect_each_once(*pool, count, chunk);
     }
   }
 }
@@ -59,7 +59,7 @@ TEST(WorkerPool, RandomPausesBetweenRuns) {
     auto pool = make_pool(4, spin);
     for (int round = 0; round < 1500; ++round) {
       const uint32_t count = random() % 9;
-      expect_each_once(*pool, count, random() % 3);
+      expect_each_once(*pool, count, 1 + random() % 3);
       if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 150));
     }
   }
@@ -67,10 +67,28 @@ TEST(WorkerPool, RandomPausesBetweenRuns) {
 
 TEST(WorkerPool, CallerThatWaitsLongSleepsAndWakes) {
   auto pool = make_pool(2, 1);
+  static std::atomic<int> by_worker;
+  by_worker = 0;
   const auto slow_worker = [](void*, uint32_t worker, uint32_t, uint32_t) {
-    if (worker == 1) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    // The caller is slow enough for the worker to join, and then has to wait for it.
+    std::this_thread::sleep_for(std::chrono::milliseconds(worker == 1 ? 8 : 2));
+    if (worker == 1) ++by_worker;
   };
   for (int round = 0; round < 10; ++round) pool->run({.run = slow_worker, .count = 2});
+  EXPECT_GT(by_worker.load(), 0);
+}
+
+// A worker that joined late or never: the caller goes on with what is left.
+TEST(WorkerPool, CallerTakesWhatAHeldWorkerLeaves) {
+  auto pool = make_pool(2, 1);
+  static std::atomic<int> by_caller;
+  by_caller = 0;
+  const auto held = [](void*, uint32_t worker, uint32_t, uint32_t) {
+    if (worker == 0) ++by_caller;
+    while (worker == 1 && by_caller < 99) std::this_thread::yield();
+  };
+  pool->run({.run = held, .count = 100});
+  EXPECT_GE(by_caller.load(), 99);
 }
 
 TEST(WorkerPool, CreatedAndDestroyedAtOnce) {
@@ -80,7 +98,7 @@ TEST(WorkerPool, CreatedAndDestroyedAtOnce) {
 TEST(WorkerPool, HugeCountsDoNotOverflow) {
   auto pool = make_pool(3);
   static std::atomic<uint64_t> covered;
-  for (const uint32_t chunk : {uint32_t{0}, uint32_t{1} << 27}) {
+  for (const uint32_t chunk : {uint32_t{1} << 27, uint32_t{2147483647}, uint32_t{1500000000}}) {
     covered = 0;
     const auto add = [](void*, uint32_t, uint32_t begin, uint32_t end) { covered += end - begin; };
     pool->run({.run = add, .count = 2147483647, .chunk = chunk});

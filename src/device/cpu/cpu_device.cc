@@ -20,7 +20,10 @@ namespace {
 constexpr uint32_t kKernelAbi = 1;
 constexpr uint64_t kScratchAlign = 256;  // what CpuMemory gives
 constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
-constexpr uint32_t kChunksPerThread = 8;  // of a dynamically split launch
+// Ranges that a launch is cut into: enough that a thread which loses its core for a while holds up
+// little, few enough that handing them out does not show.
+constexpr uint32_t kChunksPerThread = 4;
+constexpr uint32_t kUnevenChunksPerThread = 16;
 
 struct CpuKernel : LoadedKernel {
   std::unique_ptr<SharedObject> object;
@@ -149,10 +152,10 @@ Status CpuDevice::launch(const LaunchParams& params) {
   LaunchContext context{kernel.run, params.args.data(), {grid.x, grid.y, grid.z}, scratch_.data()};
   PoolWork work{
       .run = run_share, .context = &context, .count = static_cast<uint32_t>(plane * grid.z)};
-  if (params.decl != nullptr && params.decl->uneven) {
-    const auto threads = static_cast<uint32_t>(pool_->num_threads());
-    work.chunk = std::max(1U, work.count / (threads * kChunksPerThread));
-  }
+  const bool uneven = params.decl != nullptr && params.decl->uneven;
+  const auto threads = static_cast<uint32_t>(pool_->num_threads());
+  const uint32_t chunks = threads * (uneven ? kUnevenChunksPerThread : kChunksPerThread);
+  work.chunk = (work.count - 1) / chunks + 1;
   pool_->run(work);
   return {};
 }

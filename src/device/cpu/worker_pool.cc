@@ -1,4 +1,5 @@
-// Hand-over of launches to the workers: one atomic word that changes, futexes for those that sleep.
+// Hand-over of launches to the workers: one atomic word that opens and closes, futexes for
+// sleepers.
 #include "src/device/cpu/worker_pool.h"
 
 #include <linux/futex.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstring>
 #include <system_error>
@@ -43,17 +45,27 @@ void futex_wake(const void* word, int count) {
   ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
 }
 
+// Fields of WorkerPool::state_.
+constexpr uint64_t kOneJoined = uint64_t{1} << 32;
+constexpr int kPlacesShift = 47;
+constexpr uint64_t kFieldMask = (1 << 15) - 1;
+constexpr uint64_t kClosed = uint64_t{1} << 63;
+
 uint32_t launch_number(uint64_t state) {
   return static_cast<uint32_t>(state);
 }
-uint32_t active_threads(uint64_t state) {
-  return static_cast<uint32_t>(state >> 32);
+uint32_t joined(uint64_t state) {
+  return static_cast<uint32_t>(state >> 32 & kFieldMask);
+}
+uint32_t places(uint64_t state) {
+  return static_cast<uint32_t>(state >> kPlacesShift & kFieldMask);
 }
 
 }  // namespace
 
 Result<std::unique_ptr<WorkerPool>> WorkerPool::create(const PoolOptions& options) {
-  NEREID_CHECK(options.num_threads >= 1, "{} threads", options.num_threads);
+  NEREID_CHECK(options.num_threads >= 1 && options.num_threads <= 1024, "{} threads",
+               options.num_threads);
   std::unique_ptr<WorkerPool> pool(new WorkerPool);
   pool->spin_rounds_ = pauses_in(options.spin_microseconds);
   for (int worker = 1; worker < options.num_threads; ++worker) {
@@ -76,89 +88,99 @@ Result<std::unique_ptr<WorkerPool>> WorkerPool::create(const PoolOptions& option
 
 WorkerPool::~WorkerPool() {
   stopping_ = true;
-  const uint64_t everyone = uint64_t{threads_.size() + 1} << 32;
-  state_.store(everyone | (launch_number(state_.load()) + 1));
+  state_.store(kClosed | (launch_number(state_.load()) + 1));
   futex_wake(&state_, static_cast<int>(threads_.size()));
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::run(const PoolWork& work) {
-  uint32_t active = static_cast<uint32_t>(threads_.size()) + 1;
-  const uint32_t shares = work.chunk == 0 ? work.count : (work.count + work.chunk - 1) / work.chunk;
-  active = std::min(active, shares);
-  if (active == 0) return;
-  if (active == 1) {
+  if (work.count == 0) return;
+  NEREID_CHECK(work.chunk > 0, "chunks of nothing");
+  const uint32_t chunks = (work.count - 1) / work.chunk + 1;
+  const uint32_t helpers = std::min(static_cast<uint32_t>(threads_.size()), chunks - 1);
+  if (helpers == 0) {
     work.run(work.context, 0, 0, work.count);
     return;
   }
+  // Nobody reads these now: the last launch is closed, and all that had joined it are done.
   work_ = work;
   next_.store(0, std::memory_order_relaxed);
-  running_.store(active - 1, std::memory_order_relaxed);
+  finished_.store(0, std::memory_order_relaxed);
   const uint32_t number = launch_number(state_.load(std::memory_order_relaxed)) + 1;
-  state_.store(uint64_t{active} << 32 | number);
-  if (sleepers_.load() > 0) futex_wake(&state_, static_cast<int>(threads_.size()));
-  take_part(0, active);
-  wait_for_workers();
+  state_.store(uint64_t{helpers} << kPlacesShift | number);
+  if (const uint32_t asleep = sleepers_.load(); asleep > 0) {
+    futex_wake(&state_, static_cast<int>(std::min(asleep, helpers)));
+  }
+  take_chunks(0);
+  close_and_wait();
 }
 
-void WorkerPool::take_part(uint32_t worker, uint32_t active) {
+void WorkerPool::take_chunks(uint32_t worker) {
   const PoolWork& work = work_;
-  if (work.chunk == 0) {
-    const auto begin = static_cast<uint32_t>(uint64_t{work.count} * worker / active);
-    const auto end = static_cast<uint32_t>(uint64_t{work.count} * (worker + 1) / active);
-    work.run(work.context, worker, begin, end);
-    return;
-  }
-  // count <= 2^31 - 1 and chunk <= count: the counter cannot wrap before every thread has seen the
-  // end.
   for (;;) {
+    // A look before the claim keeps the counter from wrapping however often it is asked.
+    if (next_.load(std::memory_order_relaxed) >= work.count) return;
     const uint32_t begin = next_.fetch_add(work.chunk, std::memory_order_relaxed);
     if (begin >= work.count) return;
     work.run(work.context, worker, begin, begin + std::min(work.chunk, work.count - begin));
   }
 }
 
-void WorkerPool::wait_for_workers() {
+void WorkerPool::close_and_wait() {
+  const uint32_t expected = joined(state_.fetch_or(kClosed, std::memory_order_acq_rel));
   for (uint32_t round = 0; round < spin_rounds_; ++round) {
-    if (running_.load(std::memory_order_acquire) == 0) return;
+    if (finished_.load(std::memory_order_acquire) == expected) return;
     pause();
   }
-  // The last worker to finish reads caller_sleeps_ after its decrement; both sides are sequentially
-  // consistent, so either it sees the flag or the load below sees zero.
+  // A worker that finishes looks at caller_sleeps_ after it has counted itself. Both sides are
+  // sequentially consistent: either it sees the flag, or the load below sees its count.
   caller_sleeps_.store(true);
-  for (uint32_t left = running_.load(); left != 0; left = running_.load()) {
-    futex_wait(&running_, left);
+  for (uint32_t done = finished_.load(); done != expected; done = finished_.load()) {
+    futex_wait(&finished_, done);
   }
   caller_sleeps_.store(false, std::memory_order_relaxed);
 }
 
-// The state that follows `seen`.
-uint64_t WorkerPool::wait_for_change(uint64_t seen) {
+// The state once its launch is another than `seen`.
+uint64_t WorkerPool::wait_for_launch(uint32_t seen) {
   for (uint32_t round = 0; round < spin_rounds_; ++round) {
     const uint64_t state = state_.load(std::memory_order_acquire);
-    if (state != seen) return state;
+    if (launch_number(state) != seen) return state;
     pause();
   }
-  // As above with the roles exchanged: the caller reads sleepers_ after it has changed state_.
+  // As above with the roles exchanged: the caller looks at sleepers_ after it has changed state_.
   sleepers_.fetch_add(1);
   uint64_t state = state_.load();
-  while (state == seen) {
-    futex_wait(&state_, launch_number(seen));  // the low half lies at the word's address
+  while (launch_number(state) == seen) {
+    futex_wait(&state_, seen);  // the number lies in the first four bytes of the word
     state = state_.load();
   }
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
   return state;
 }
 
+// Takes a place in the launch of `state`; false when it is full, closed, or another has begun.
+bool WorkerPool::join(uint64_t state) {
+  const uint32_t number = launch_number(state);
+  while (launch_number(state) == number && (state & kClosed) == 0 &&
+         joined(state) < places(state)) {
+    if (state_.compare_exchange_weak(state, state + kOneJoined, std::memory_order_acq_rel))
+      return true;
+  }
+  return false;
+}
+
 void WorkerPool::worker_main(uint32_t worker) {
-  uint64_t seen = 0;
+  static_assert(std::endian::native == std::endian::little);
+  uint32_t seen = 0;
   for (;;) {
-    seen = wait_for_change(seen);
-    const uint32_t active = active_threads(seen);
-    if (worker >= active) continue;
-    if (stopping_) return;
-    take_part(worker, active);
-    if (running_.fetch_sub(1) == 1 && caller_sleeps_.load()) futex_wake(&running_, 1);
+    const uint64_t state = wait_for_launch(seen);
+    seen = launch_number(state);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    if (!join(state)) continue;
+    take_chunks(worker);
+    finished_.fetch_add(1);
+    if (caller_sleeps_.load()) futex_wake(&finished_, 1);
   }
 }
 

@@ -1,8 +1,10 @@
 // Persistent threads that share the programs of one launch; the calling thread is one of them.
 //
 // Design goals:
-//   - a launch costs a few microseconds: workers spin for a while before they sleep on a futex;
-//   - a worker that takes no part in a launch is not waited for.
+//   - a launch costs about a microsecond: workers spin for a while before they sleep on a futex;
+//   - nobody waits for a worker that has not begun: programs are handed out in chunks, and when the
+//     caller finds none left it closes the launch to those that come late (a core that another
+//     process has taken, a worker that still wakes up).
 // Non-goals:
 //   - tasks, priorities, nesting: one launch at a time.
 #pragma once
@@ -22,13 +24,12 @@ namespace nereid {
 struct PoolWork {
   void (*run)(void* context, uint32_t worker, uint32_t begin, uint32_t end) = nullptr;
   void* context = nullptr;
-  uint32_t count = 0;
-  uint32_t chunk =
-      0;  // 0: one contiguous share each; else shares of this size, first come first served
+  uint32_t count = 0;  // at most 2^31 - 1
+  uint32_t chunk = 1;  // size of a range; larger is cheaper, smaller evens out differences
 };
 
 struct PoolOptions {
-  int num_threads = 1;    // with the calling thread
+  int num_threads = 1;    // with the calling thread, at most 1024
   std::vector<int> cpus;  // worker w is pinned to cpus[w % size]; empty: not pinned
   int spin_microseconds = 60;
 };
@@ -49,21 +50,23 @@ class WorkerPool {
   WorkerPool() = default;
 
   void worker_main(uint32_t worker);
-  uint64_t wait_for_change(uint64_t seen);
-  void take_part(uint32_t worker, uint32_t active);
-  void wait_for_workers();
+  uint64_t wait_for_launch(uint32_t seen);
+  bool join(uint64_t state);
+  void take_chunks(uint32_t worker);
+  void close_and_wait();
 
-  // Written by the caller before `state_` changes, read by active workers after.
+  // Written by the caller before a launch opens, read by those who have joined it.
   PoolWork work_;
   std::vector<std::thread> threads_;
   uint32_t spin_rounds_ = 0;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_ = false;
 
-  // Low half: number of the launch; high half: threads that take part in it.
+  // Of the current launch: number (32 bits), workers that have joined (15), workers that may (15),
+  // closed (1). The number is the futex word of sleeping workers.
   alignas(128) std::atomic<uint64_t> state_ = 0;
   std::atomic<uint32_t> sleepers_ = 0;
-  alignas(128) std::atomic<uint32_t> next_ = 0;     // first program not yet taken (chunks)
-  alignas(128) std::atomic<uint32_t> running_ = 0;  // workers that have not finished
+  alignas(128) std::atomic<uint32_t> next_ = 0;      // first program not handed out
+  alignas(128) std::atomic<uint32_t> finished_ = 0;  // workers that have joined and are done
   std::atomic<bool> caller_sleeps_ = false;
 };
 
