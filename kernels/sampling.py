@@ -18,6 +18,10 @@ from kernels.spec import I32, DType, Flag, Int, Kernel, Ptr  # noqa: F401
 # it too.
 IN_PROMPT = tl.constexpr(sampling_reference.IN_PROMPT)
 MIN_TEMPERATURE = tl.constexpr(sampling_reference.MIN_TEMPERATURE)
+ZERO_DISTANCE = tl.constexpr(104.0)  # exp(-104) rounds to 0 in f32
+# Nearly all of the probability is in tokens with e >= NEAR: the search begins there.
+NEAR_DISTANCE = tl.constexpr(16.0)
+NEAR = tl.constexpr(1.2e-7)  # a little more than exp(-16)
 
 
 @triton.jit
@@ -48,42 +52,49 @@ def _log_sum_exp(values, largest, vocab: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _split_at(y, e, middle, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr):
+def _split_at(
+    y, e, peaks, low, middle,
+    by_mass: tl.constexpr, has_peaks: tl.constexpr, size: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
     """Of the values >= middle: their number (or the sum of their e) and the smallest; of the values
-    below middle: the largest."""
+    below middle: the largest. Parts without a value >= low may be left out: low <= middle."""
     amount = tl.full([], 0.0, tl.float32)
     smallest_above = tl.full([], float("inf"), tl.float32)
     largest_below = tl.full([], float("-inf"), tl.float32)
-    for start in range(0, vocab, BLOCK):
-        column = start + tl.arange(0, BLOCK)
-        inside = column < vocab
-        v = tl.load(y + column, mask=inside, other=float("-inf"))
-        above = v >= middle
-        if by_mass:
-            amount += tl.sum(
-                tl.where(above, tl.load(e + column, mask=inside, other=0.0), 0.0), axis=0
-            )
-        else:
-            amount += tl.sum(above.to(tl.int32), axis=0).to(tl.float32)
-        smallest_above = tl.minimum(
-            smallest_above, tl.min(tl.where(above, v, float("inf")), axis=0)
-        )
-        largest_below = tl.maximum(
-            largest_below, tl.max(tl.where(v < middle, v, float("-inf")), axis=0)
-        )
+    for start in range(0, size, PART):
+        needed = True
+        if has_peaks:
+            needed = tl.load(peaks + start // PART) >= low
+        if needed:
+            column = start + tl.arange(0, PART)
+            inside = column < size
+            v = tl.load(y + column, mask=inside, other=float("-inf"))
+            above = v >= middle
+            if by_mass:
+                w = tl.load(e + column, mask=inside, other=0.0)
+                amount += tl.sum(tl.where(above, w, 0.0), axis=0)
+            else:
+                amount += tl.sum(above.to(tl.int32), axis=0).to(tl.float32)
+            least = tl.min(tl.where(above, v, float("inf")), axis=0)
+            most = tl.max(tl.where(v < middle, v, float("-inf")), axis=0)
+            smallest_above = tl.minimum(smallest_above, least)
+            largest_below = tl.maximum(largest_below, most)
     return amount, smallest_above, largest_below
 
 
 @triton.jit
 def _threshold(
-    y, e, low, high, wanted, by_mass: tl.constexpr, vocab: tl.constexpr, BLOCK: tl.constexpr
-):
-    """The largest value t of the row, low <= t <= high, such that the values >= t have at least
-    `wanted` in number (or mass). low and high occur in the row and low satisfies it."""
+    y, e, peaks, low, high, wanted,
+    by_mass: tl.constexpr, has_peaks: tl.constexpr, size: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
+    """The largest value t of the row, t <= high, such that the values >= t have at least `wanted`
+    in number (or mass); low if there is none above it. high occurs in the row."""
     while low < high:
         middle = low + (high - low) * 0.5
         middle = tl.where(middle > low, middle, high)
-        amount, smallest_above, largest_below = _split_at(y, e, middle, by_mass, vocab, BLOCK)
+        amount, smallest_above, largest_below = _split_at(
+            y, e, peaks, low, middle, by_mass, has_peaks, size, PART
+        )
         if amount >= wanted:
             low = smallest_above
         else:
@@ -114,30 +125,33 @@ def _process(
 
 
 @triton.jit
-def _exponentials(y, e, best, temperature, vocab: tl.constexpr, BLOCK: tl.constexpr):
-    """e = exp((y - best) / temperature). Returns of the elements with e > 0: number, sum, smallest
-    y."""
+def _exponentials(
+    y, e, peaks, best, temperature, vocab: tl.constexpr, PART: tl.constexpr
+):  # fmt: skip
+    """e = exp((y - best) / temperature); peaks = the largest y of every PART values. Returns the
+    sum of e and the sum of those e that are at least NEAR."""
     scale = 1.0 / temperature
-    number = tl.full([], 0, tl.int32)
     mass = tl.full([], 0.0, tl.float32)
-    smallest = tl.full([], float("inf"), tl.float32)
-    for start in range(0, vocab, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+    near_mass = tl.full([], 0.0, tl.float32)
+    for start in range(0, vocab, PART):
+        column = start + tl.arange(0, PART)
         inside = column < vocab
         v = tl.load(y + column, mask=inside, other=float("-inf"))
         # An infinite best would make NaN of inf - inf.
         distance = tl.where(v == best, 0.0, (v - best) * scale)
         w = tl.where(v > float("-inf"), tl.exp(distance), 0.0)
         tl.store(e + column, w, mask=inside)
-        number += tl.sum((w > 0).to(tl.int32), axis=0)
+        tl.store(peaks + start // PART, tl.max(v, axis=0))
         mass += tl.sum(w, axis=0)
-        smallest = tl.minimum(smallest, tl.min(tl.where(w > 0, v, float("inf")), axis=0))
-    return number, mass, smallest
+        near_mass += tl.sum(tl.where(w >= NEAR, w, 0.0), axis=0)
+    return mass, near_mass
 
 
 @triton.jit
-def _kept_weights(y, e, threshold, min_p, start, vocab: tl.constexpr, BLOCK: tl.constexpr):
-    column = start + tl.arange(0, BLOCK)
+def _kept_weights(
+    y, e, threshold, min_p, start, vocab: tl.constexpr, PART: tl.constexpr
+):  # fmt: skip
+    column = start + tl.arange(0, PART)
     inside = column < vocab
     v = tl.load(y + column, mask=inside, other=float("-inf"))
     w = tl.load(e + column, mask=inside, other=0.0)
@@ -145,40 +159,62 @@ def _kept_weights(y, e, threshold, min_p, start, vocab: tl.constexpr, BLOCK: tl.
 
 
 @triton.jit
-def _draw(
-    y, e, best, best_id, temperature, top_k, top_p, min_p, seed, position,
-    vocab: tl.constexpr, BLOCK: tl.constexpr, BARRIER: tl.constexpr,
+def _find_threshold(
+    y, e, peaks, best, temperature, top_k, top_p, vocab: tl.constexpr, PART: tl.constexpr,
+    BARRIER: tl.constexpr,
 ):  # fmt: skip
-    number, mass, threshold = _exponentials(y, e, best, temperature, vocab, BLOCK)
+    """Fills e and peaks; the tokens that top-k and top-p keep are those with y >= the result."""
+    parts: tl.constexpr = (vocab + PART - 1) // PART
+    mass, near_mass = _exponentials(y, e, peaks, best, temperature, vocab, PART)
     if BARRIER:
         tl.debug_barrier()
-    if (top_k > 0) & (top_k < number):
-        threshold = _threshold(y, e, threshold, best, top_k.to(tl.float32), False, vocab, BLOCK)
-        mass, _, _ = _split_at(y, e, threshold, True, vocab, BLOCK)
+    threshold = best - temperature * ZERO_DISTANCE  # below it e is 0
+    if (top_k > 0) & (top_k < vocab):
+        wanted = top_k.to(tl.float32)
+        if top_k <= parts:
+            # As many peaks, so at least as many values, are no smaller than this.
+            threshold = _threshold(
+                peaks, e, peaks, threshold, best, wanted, False, False, parts, PART
+            )
+        threshold = _threshold(y, e, peaks, threshold, best, wanted, False, True, vocab, PART)
+        mass, _, _ = _split_at(y, e, peaks, threshold, threshold, True, True, vocab, PART)
     if top_p < 1.0:
-        threshold = _threshold(
-            y, e, threshold, best, tl.maximum(top_p, 1e-10) * mass, True, vocab, BLOCK
-        )
+        wanted = tl.maximum(top_p, 1e-10) * mass
+        near = best - temperature * NEAR_DISTANCE
+        if (near > threshold) & (near_mass >= wanted):
+            threshold = near  # saves the first halvings
+        threshold = _threshold(y, e, peaks, threshold, best, wanted, True, True, vocab, PART)
+    return threshold
+
+
+@triton.jit
+def _draw(
+    y, e, peaks, threshold, min_p, best_id, seed, position, vocab: tl.constexpr, PART: tl.constexpr
+):  # fmt: skip
+    """A token with y >= threshold and e >= min_p, with a probability proportional to its e."""
     total = tl.full([], 0.0, tl.float32)
-    for start in range(0, vocab, BLOCK):
-        _, w = _kept_weights(y, e, threshold, min_p, start, vocab, BLOCK)
-        total += tl.sum(w, axis=0)
+    for start in range(0, vocab, PART):
+        if tl.load(peaks + start // PART) >= threshold:
+            _, w = _kept_weights(y, e, threshold, min_p, start, vocab, PART)
+            total += tl.sum(w, axis=0)
     target = tl.rand(seed, position) * total
     chosen = best_id
     reached = tl.full([], 0.0, tl.float32)
     start = tl.full([], 0, tl.int32)
     while start < vocab:
-        column, w = _kept_weights(y, e, threshold, min_p, start, vocab, BLOCK)
-        block = tl.sum(w, axis=0)
-        start += BLOCK
-        if reached + block > target:
-            below = reached + tl.cumsum(w, axis=0)
-            hit = tl.min(tl.where((below > target) & (w > 0), column, vocab), axis=0)
-            # The prefix sum may round to a little less than the sum of the block.
-            last = tl.max(tl.where(w > 0, column, -1), axis=0)
-            chosen = tl.where(hit < vocab, hit, last)
-            start = vocab
-        reached += block
+        next_start = start + PART
+        if tl.load(peaks + start // PART) >= threshold:
+            column, w = _kept_weights(y, e, threshold, min_p, start, vocab, PART)
+            block = tl.sum(w, axis=0)
+            if reached + block > target:
+                below = reached + tl.cumsum(w, axis=0)
+                hit = tl.min(tl.where((below > target) & (w > 0), column, vocab), axis=0)
+                # The prefix sum may round to a little less than the sum of the part.
+                last = tl.max(tl.where(w > 0, column, -1), axis=0)
+                chosen = tl.where(hit < vocab, hit, last)
+                next_start = vocab
+            reached += block
+        start = next_start
     return chosen
 
 
@@ -188,17 +224,20 @@ def sample_kernel(
     counts, slots, repetitions, presences, frequencies, bias_ids, bias_values, bias_counts, mask,
     ids, logprobs, rows, bias_stride,
     vocab: tl.constexpr, greedy: tl.constexpr, has_penalties: tl.constexpr, has_bias: tl.constexpr,
-    has_mask: tl.constexpr, has_logprob: tl.constexpr, BLOCK: tl.constexpr, BARRIER: tl.constexpr,
+    has_mask: tl.constexpr, has_logprob: tl.constexpr,
+    BLOCK: tl.constexpr, PART: tl.constexpr, BARRIER: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     raw = logits + row * vocab
     y = raw
+    tl.static_assert(PART >= 32)  # the room for peaks
+    row_work = work + row * (2 * vocab + (vocab + 31) // 32)
     if has_penalties:
         row_counts = counts + tl.load(slots + row).to(tl.int64) * vocab
     else:
         row_counts = counts
     if has_penalties or has_bias or has_mask:
-        y = work + row * (2 * vocab)
+        y = row_work
         repetition, presence, frequency = 1.0, 0.0, 0.0
         if has_penalties:
             repetition = tl.load(repetitions + row)
@@ -230,10 +269,15 @@ def sample_kernel(
     if not greedy:
         temperature = tl.load(temperatures + row)
         if (temperature >= MIN_TEMPERATURE) & (chosen >= 0):
+            e = row_work + vocab
+            peaks = e + vocab
+            threshold = _find_threshold(
+                y, e, peaks, best, temperature, tl.load(top_ks + row), tl.load(top_ps + row),
+                vocab, PART, BARRIER,
+            )  # fmt: skip
             chosen = _draw(
-                y, work + row * (2 * vocab) + vocab, best, chosen, temperature,
-                tl.load(top_ks + row), tl.load(top_ps + row), tl.load(min_ps + row),
-                tl.load(seeds + row), tl.load(positions + row), vocab, BLOCK, BARRIER,
+                y, e, peaks, threshold, tl.load(min_ps + row), chosen,
+                tl.load(seeds + row), tl.load(positions + row), vocab, PART,
             )  # fmt: skip
     tl.store(ids + row, chosen)
     if has_logprob:
@@ -320,7 +364,7 @@ SAMPLE = Kernel(
     ],
     args=[
         Ptr("logits", "f32", "read", shape="rows, vocab"),
-        Ptr("work", "f32", "scratch", shape="rows, 2, vocab", optional="not greedy, or penalties, bias or mask"),
+        Ptr("work", "f32", "scratch", shape="rows, 2 * vocab + ceil(vocab / 32)", optional="not greedy, or penalties, bias or mask"),
         Ptr("temperatures", "f32", "read", shape="rows", optional=_SAMPLED),
         Ptr("top_ks", "i32", "read", shape="rows", optional=_SAMPLED, doc="0: off"),
         Ptr("top_ps", "f32", "read", shape="rows", optional=_SAMPLED, doc="1: off"),
@@ -344,7 +388,7 @@ SAMPLE = Kernel(
     reference=sampling_reference.sample,
     cases=sampling_cases.sample_cases,
     uneven=True,
-    default_tiles=[{"BLOCK": 4096, "BARRIER": 1, "num_warps": 8}],
+    default_tiles=[{"BLOCK": 4096, "PART": 1024, "BARRIER": 1, "num_warps": 8}],
 )  # fmt: skip
 
 TOP_LOGPROBS = Kernel(

@@ -48,7 +48,7 @@ def _sample_case(
     args = {
         "logits": _logits(rng, rows, vocab, kind),
         "work": (
-            np.full((rows, 2, vocab), np.nan, np.float32)
+            np.full((rows, 2 * vocab + -(-vocab // 32)), np.nan, np.float32)
             if random or penalties or bias or mask
             else None
         ),

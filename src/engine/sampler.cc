@@ -61,7 +61,9 @@ Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
 Result<Sampler> Sampler::create(Launcher& launcher, int32_t vocab_size, int32_t max_rows) {
   Sampler sampler(launcher, max_rows);
   Device& device = launcher.device();
-  NEREID_TRY(sampler.work_, OwnedTensor::alloc(device, DType::kF32, {max_rows, 2, vocab_size}));
+  NEREID_TRY(
+      sampler.work_,
+      OwnedTensor::alloc(device, DType::kF32, {max_rows, 2 * vocab_size + (vocab_size + 31) / 32}));
   NEREID_TRY(sampler.counts_, OwnedTensor::alloc(device, DType::kI32, {max_rows, vocab_size}));
   NEREID_TRY(sampler.ids_, OwnedTensor::alloc(device, DType::kI32, {max_rows}));
   NEREID_TRY(sampler.best_ids_, OwnedTensor::alloc(device, DType::kI32, {max_rows, kTopLogprobs}));

@@ -53,7 +53,7 @@ class Sampler {
 
   Launcher* launcher_;
   int32_t max_rows_;
-  OwnedTensor work_;                             // f32 [max_rows, 2, vocab]
+  OwnedTensor work_;                             // f32 [max_rows, 2 vocab + ceil(vocab / 32)]
   OwnedTensor counts_;                           // i32 [max_rows, vocab]
   OwnedTensor ids_;                              // i32 [max_rows]
   OwnedTensor best_ids_;                         // i32 [max_rows, kTopLogprobs]

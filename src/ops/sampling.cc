@@ -11,8 +11,9 @@ Status sample(Launcher& launcher, const SampleArgs& args) {
   const bool greedy = !args.temperatures;
   const bool plain = greedy && !args.counts && !args.bias_ids && !args.mask;
   NEREID_CHECK(args.ids.dim(0) >= rows, "ids {}, logits {}", args.ids.text(), args.logits.text());
-  NEREID_CHECK(plain || (args.work && args.work.dim(0) >= rows), "work {}, logits {}",
-               args.work.text(), args.logits.text());
+  const int64_t work_size = 2 * vocab + (vocab + 31) / 32;
+  NEREID_CHECK(plain || (args.work && args.work.dim(0) >= rows && args.work.dim(1) >= work_size),
+               "work {}, logits {}", args.work.text(), args.logits.text());
   NEREID_CHECK(!args.counts || args.counts.dim(1) == vocab, "counts {}, logits {}",
                args.counts.text(), args.logits.text());
   return launcher.launch<kernels::Sample>(

@@ -10,7 +10,9 @@ namespace nereid::ops {
 // Per-row parameters; a group whose first tensor is empty is left out of the computation.
 struct SampleArgs {
   Tensor logits;  // f32 [rows, vocab]
-  Tensor work;    // f32 [rows, 2, vocab]; may be empty when greedy without penalties, bias and mask
+  // f32 [rows, 2 vocab + ceil(vocab / 32)]; may be empty when greedy without penalties, bias and
+  // mask
+  Tensor work;
   Tensor temperatures, top_ps, min_ps;         // f32 [rows]; empty temperatures: greedy
   Tensor top_ks, positions;                    // i32 [rows]
   Tensor seeds;                                // i64 [rows]
