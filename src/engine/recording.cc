@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "src/base/paths.h"
 #include "src/device/drivers.h"
+#include "src/device/target.h"
 #include "src/models/registry.h"
 
 namespace nereid {
@@ -28,7 +29,9 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   if (options.max_batch < 1 || options.max_batch > kMaxBatch) {
     return error("batch: found {}, expected 1 to {}", options.max_batch, kMaxBatch);
   }
-  const DType compute = options.dtype == ComputeType::kF32 ? DType::kF32 : DType::kBF16;
+  const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
+                                                        : options.dtype == ComputeType::kBF16;
+  const DType compute = bf16 ? DType::kBF16 : DType::kF32;
   return RunnerOptions{.types = {.compute = compute, .cache = compute},
                        .max_context = options.max_context > 0
                                           ? options.max_context

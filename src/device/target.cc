@@ -1,0 +1,22 @@
+// The table behind target.h.
+#include "src/device/target.h"
+
+#include <algorithm>
+#include <array>
+
+namespace nereid {
+
+namespace {
+
+// Names of processors as nereid-cc takes them, with a dot product of bf16 pairs (AVX-512 BF16, Arm BF16).
+constexpr std::array<std::string_view, 5> kFastCpus = {"cpu:znver4", "cpu:znver5",
+                                                       "cpu:sapphirerapids", "cpu:graniterapids",
+                                                       "cpu:neoverse-v2"};
+
+}  // namespace
+
+bool target_is_fast_at_bf16(std::string_view target) {
+  return !target.starts_with("cpu:") || std::ranges::find(kFastCpus, target) != kFastCpus.end();
+}
+
+}  // namespace nereid

@@ -1,0 +1,11 @@
+// What the name of a pack target ("cpu:znver4", "cuda:90") says of the processor.
+#pragma once
+
+#include <string_view>
+
+namespace nereid {
+
+// Matrix products of bf16 values run at more than f32 speed there.
+bool target_is_fast_at_bf16(std::string_view target);
+
+}  // namespace nereid
