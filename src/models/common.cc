@@ -29,6 +29,11 @@ Result<nn::DecoderSpec> base_spec(const ModelConfig& config) {
   spec.attention.rope.interleaved = config.rope_interleaved;
   spec.attention.rope.theta = config.rope_theta;
   spec.attention.rope.scaling = config.rope_scaling;
+  // The source has checked that the tensors of these are there.
+  spec.attention.qkv_bias = config.attention_bias;
+  spec.attention.out_bias = config.attention_out_bias;
+  spec.attention.qk_norm = config.qk_norm;
+  spec.mlp.bias = config.mlp_bias;
   spec.mlp.intermediate_size = config.intermediate_size;
   NEREID_TRY(spec.mlp.activation, parse_activation(config.hidden_act));
   spec.layers.resize(static_cast<size_t>(config.num_layers));

@@ -5,11 +5,7 @@
 namespace nereid::models {
 
 Result<nn::DecoderSpec> llama_spec(const ModelConfig& config) {
-  NEREID_TRY(auto spec, base_spec(config));
-  spec.attention.qkv_bias = config.attention_bias;
-  spec.attention.out_bias = config.attention_bias;
-  spec.mlp.bias = config.mlp_bias;
-  return spec;
+  return base_spec(config);
 }
 
 }  // namespace nereid::models

@@ -6,7 +6,6 @@ namespace nereid::models {
 
 Result<nn::DecoderSpec> qwen2_spec(const ModelConfig& config) {
   NEREID_TRY(auto spec, base_spec(config));
-  spec.attention.qkv_bias = true;
   for (size_t i = static_cast<size_t>(config.sliding_window_first_layer); i < spec.layers.size();
        ++i) {
     spec.layers[i].sliding_window = config.sliding_window;

@@ -6,9 +6,6 @@ namespace nereid::models {
 
 Result<nn::DecoderSpec> qwen3_spec(const ModelConfig& config) {
   NEREID_TRY(auto spec, base_spec(config));
-  spec.attention.qk_norm = true;
-  spec.attention.qkv_bias = config.attention_bias;
-  spec.attention.out_bias = config.attention_bias;
   for (size_t i = static_cast<size_t>(config.sliding_window_first_layer); i < spec.layers.size();
        ++i) {
     spec.layers[i].sliding_window = config.sliding_window;

@@ -23,11 +23,12 @@ struct Architecture {
   std::string_view name;
   bool rope_interleaved;  // q and k rows are stored in GPT-J pair order
   bool qk_norm;
+  bool qkv_bias;  // always; otherwise where the file has them
 };
 constexpr std::array<Architecture, 3> kArchitectures = {{
-    {"llama", true, false},
-    {"qwen2", false, false},
-    {"qwen3", false, true},
+    {"llama", true, false, false},
+    {"qwen2", false, false, true},
+    {"qwen3", false, true, false},
 }};
 
 // Scalars as a JSON object, so that FieldReader serves both containers. Arrays become [] (any
@@ -145,7 +146,7 @@ Status read_from_tensors(const File& file, FieldReader& fields, ModelConfig& con
   }
   const auto has = [&](TensorRole role) { return find_tensor(file, gguf_name(role)) != nullptr; };
   config.tie_word_embeddings = !has(TensorRole::kLmHead);
-  config.attention_bias = has(TensorRole::kQueryBias);
+  config.attention_bias |= has(TensorRole::kQueryBias);
   config.attention_out_bias = has(TensorRole::kOutputBias);
   config.mlp_bias = has(TensorRole::kGateBias);
   return {};
@@ -183,6 +184,7 @@ Result<ModelConfig> read_config(const File& file) {
   config.name = general.string_or("name", "");
   config.rope_interleaved = architecture->rope_interleaved;
   config.qk_norm = architecture->qk_norm;
+  config.attention_bias = architecture->qkv_bias;
   config.num_layers = fields.integer("block_count", {1, Limits::kLayers});
   config.hidden_size = fields.integer("embedding_length", {1, Limits::kHidden});
   config.intermediate_size = fields.integer("feed_forward_length", {1, Limits::kIntermediate});

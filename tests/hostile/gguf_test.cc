@@ -245,6 +245,14 @@ const Case kModelCases[] = {
      "PATH: tensor 'blk.0.attn_k.weight': found shape [32, 16], expected [16, 32]"},
     {"norm_quantised", [](GgufWriter& f) { f.tensor("output_norm.weight").type = 8; },
      "PATH: tensor 'output_norm.weight': found format Q8_0, expected F32, F16 or BF16"},
+    {"qwen2_without_biases",
+     [](GgufWriter& f) {
+       for (GgufEntry& entry : f.metadata) {
+         if (entry.key.starts_with("llama.")) entry.key.replace(0, 5, "qwen2");
+       }
+       f.set_string("general.architecture", "qwen2");
+     },
+     "PATH: tensor 'blk.0.attn_q.bias': not in the model, expected shape [32]"},
     {"bias_of_one_projection_only", [](GgufWriter& f) { f.add_f32("blk.0.attn_q.bias", {32}); },
      "PATH: tensor 'blk.0.attn_k.bias': not in the model, expected shape [16]"},
 };
