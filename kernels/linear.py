@@ -30,7 +30,7 @@ def _rows_times_panels(
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK_M, BLOCK_N] f32 without a matrix product; `panel` and `lane` are [BLOCK_N]."""
+    """[BLOCK_M, BLOCK_N] f32 without a matrix product; `panel` is a scalar or, as `lane`, [BLOCK_N]."""
     PER_WORD: tl.constexpr = 32 // bits
     STEP: tl.constexpr = group if group > 0 else 32
     WORDS: tl.constexpr = STEP // PER_WORD
@@ -184,19 +184,21 @@ def linear_kernel(
     row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = row < rows
     local = tl.arange(0, BLOCK_N)
-    panel = (block_n * (BLOCK_N // 32)).to(tl.int64) + local // 32
-    lane = local % 32
-    if n % BLOCK_N != 0:
-        # the last program's panels past the end: read the last one again, store nothing
-        panel = tl.minimum(panel, (n + 31) // 32 - 1)
+    if BLOCK_N == 32:
+        panel = block_n.to(tl.int64)
+        lane = local
+    else:
+        # Past the last panel read it again; nothing of that is stored.
+        panel = tl.minimum(block_n * (BLOCK_N // 32) + local // 32, (n + 31) // 32 - 1).to(tl.int64)
+        lane = local % 32
     if DOT == 2:
         tl.static_assert(BLOCK_N == 32 and bits == 4)
         acc = _rows_times_nibbles(
-            x, codes, scales, mins, row, row_inside, block_n.to(tl.int64), k, zero, group, has_min, BLOCK_M
+            x, codes, scales, mins, row, row_inside, panel, k, zero, group, has_min, BLOCK_M
         )
         if gate != 0:
             up = _rows_times_nibbles(
-                x, codes2, scales2, mins2, row, row_inside, block_n.to(tl.int64), k, zero, group, has_min, BLOCK_M
+                x, codes2, scales2, mins2, row, row_inside, panel, k, zero, group, has_min, BLOCK_M
             )
     elif DOT == 1:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
