@@ -3,7 +3,6 @@
 
 #include <numeric>
 
-#include "src/base/check.h"
 
 namespace nereid::lower {
 
@@ -93,43 +92,6 @@ std::pair<tt::LoadOp, Point> Emitter::find_load(mlir::Value value, Point point) 
   return {};
 }
 
-// Runs `probe` on code that is thrown away: what would this evaluate to?
-bool Emitter::would(llvm::function_ref<bool()> probe) {
-  llvm::IRBuilderBase::InsertPointGuard guard(builder_);
-  llvm::Function* function = body_;
-  auto* block = new_block("probe");
-  builder_.SetInsertPoint(block);
-  std::vector<Memo> saved = std::move(memos_);
-  memos_.clear();
-  bool answer = probe();
-  memos_ = std::move(saved);
-  bool one_block = &function->back() == block && builder_.GetInsertBlock() == block;
-  NEREID_CHECK(one_block, "a probe opened a loop");
-  for (llvm::Instruction& instruction : *block) {
-    align_hints_.erase(&instruction);
-    nonnegative_hints_.erase(&instruction);
-  }
-  block->eraseFromParent();
-  return answer;
-}
-
-// Would the lanes of `point` be one plain, unmasked vector load?
-bool Emitter::loads_contiguously(mlir::Value value, const Point& point) {
-  auto element = mlir::getElementTypeOrSelf(value.getType());
-  if (plan_.stored(value)) return false;
-  return would([&] {
-    auto [load, at] = find_load(value, point);
-    if (!load || load.getMask()) return false;
-    Lanes pointer = eval(load.getPtr(), at);
-    if (point.lanes == 1) return pointer.uniform();
-    if (!pointer.affine() || pointer.scale) return false;
-    for (unsigned lane = 0; lane < point.lanes; ++lane) {
-      if ((*pointer.pattern)[lane] != int64_t{lane} * element_bytes(element)) return false;
-    }
-    return true;
-  });
-}
-
 void Emitter::emit_dot(tt::DotOp op) {
   const Buffer* result = plan_.find(op.getD());
   if (!result) return;  // nobody reads it
@@ -149,7 +111,8 @@ void Emitter::emit_dot(tt::DotOp op) {
   }
   auto one_batch = [&](Value* batch) {
     dot.batch_coord = {.base = batch, .align = 1};
-    if (use_inner_product(dot)) {
+    choose_operands(dot);
+    if (dot.inner_product) {
       emit_inner_product(dot);
     } else {
       pack_operands(dot);

@@ -14,6 +14,9 @@ enum class DotKind {
   kInteger  // multiply and add in the accumulator's type
 };
 
+// How b reaches the inner loop: evaluated there, or packed first, row by row or by transposing squares.
+enum class BSource { kInPlace, kRows, kTransposed };
+
 // d (batch, m, n) = a (batch, m, k) * b (batch, k, n) + c
 struct DotPlan {
   mutable mlir::triton::DotOp op;  // accessors of ops are not const
@@ -25,6 +28,11 @@ struct DotPlan {
   mlir::Type accumulator;
   bool starts_from_zero = false;
   bool batched = false;        // operands have the batch dimension
+
+  int64_t block_rows = 1;      // of accumulators
+  bool inner_product = false;  // vectors along k instead of n
+  bool a_in_place = false;
+  BSource b_source = BSource::kRows;
 
   // Operands: where they are read. Without storage: evaluated in place, in compute type.
   std::optional<Emitter::Storage> a;  // (m, k)

@@ -27,9 +27,7 @@ Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
 // a at (m, group of k), spread over a vector.
 Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group) {
   unsigned group = static_cast<unsigned>(dot.group), width = dot.lanes * group;
-  std::vector<int64_t> iota(group);
-  for (unsigned lane = 0; lane < group; ++lane) iota[lane] = lane;
-  Coord k = scaled_coord(k_group, dot.group, patterns_.intern(iota));
+  Coord k = scaled_coord(k_group, dot.group, steps(group));
   Coord row{.base = m, .align = 1};
   Lanes value;
   if (dot.a) {
@@ -106,10 +104,16 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       }
     }
   };
-  int64_t steps = dot.k / dot.group;
-  int unroll = steps % 4 == 0 && rows * columns <= 16 ? 4 : steps % 2 == 0 ? 2 : 1;
-  if (steps == 1) step(i64(0));
-  else emit_loop(i64(0), i64(steps), i64(1), step, unroll);
+  int64_t count = dot.k / dot.group;
+  int unroll = count % 4 == 0 && rows * columns <= 16 ? 4 : count % 2 == 0 ? 2 : 1;
+  // Computed in registers where it is used: with constant indices its index arithmetic folds away.
+  bool unrolled = !dot.b && count * columns <= 64 && dot.m <= rows;
+  if (unrolled) {
+    MemoLevel level(*this);
+    for (int64_t k = 0; k < count; ++k) step(i64(k));
+  } else {
+    emit_loop(i64(0), i64(count), i64(1), step, unroll);
+  }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
       Value* sum = builder_.CreateLoad(type, slots[r * columns + c]);
@@ -120,7 +124,7 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
 
 void Emitter::emit_outer_product(const DotPlan& dot) {
   int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
-  int64_t rows = std::min<int64_t>(dot.m, target_.vector_registers >= 32 ? 8 : 4);
+  int64_t rows = dot.block_rows;
   int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
   while (vectors % columns != 0) --columns;
   int64_t rest = dot.m % rows;
@@ -132,17 +136,6 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
 }
 
 // Few rows, and b lies along k in memory: vectors along k, summed up at the end.
-bool Emitter::use_inner_product(const DotPlan& dot) {
-  mlir::Value a = dot.op.getA(), b = dot.op.getB();
-  size_t rank = shape_of(a).size();
-  if (dot.m > 4 || dot.k < target_.vector_bytes / 4 || dot.accumulator.isF64()) return false;
-  if (dot.kind == DotKind::kInt8 || dot.kind == DotKind::kInteger) return false;
-  llvm::DenseSet<std::pair<mlir::Value, int64_t>> seen;
-  int along_n = lane_score(b, rank - 1, seen);
-  seen.clear();
-  return lane_score(b, rank - 2, seen) > along_n;
-}
-
 void Emitter::emit_inner_product(const DotPlan& dot) {
   mlir::Value a = dot.op.getA(), b = dot.op.getB();
   mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
@@ -151,9 +144,7 @@ void Emitter::emit_inner_product(const DotPlan& dot) {
   unsigned lanes = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));
   int64_t columns = dot.n % 4 == 0 ? 4 : 1;
   llvm::Type* type = widen(builder_.getFloatTy(), lanes);
-  std::vector<int64_t> iota(lanes);
-  for (unsigned lane = 0; lane < lanes; ++lane) iota[lane] = lane;
-  Pattern along = patterns_.intern(iota);
+  Pattern along = steps(lanes);
   emit_loop(i64(0), i64(dot.n), i64(columns), [&](Value* n) {
     std::vector<llvm::AllocaInst*> slots;
     for (int64_t s = 0; s < dot.m * columns; ++s) {

@@ -1,4 +1,5 @@
 // Operands of a dot in the layout that its inner loop reads: a row-major, b in groups along k.
+#include "llvm/IR/InlineAsm.h"
 #include "src/compiler/lower/dot.h"
 
 namespace nereid::lower {
@@ -48,7 +49,7 @@ void Emitter::pack_b_transposed(DotPlan& dot) {
   unsigned lanes = dot.lanes, width = lanes * static_cast<unsigned>(dot.group);
   mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
   llvm::Type* words = widen(builder_.getIntNTy(element_bytes(dot.accumulator) * 8), lanes);
-  Pattern along = range_pattern(patterns_, width, 1, width);
+  Pattern along = steps(width);
   emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
     emit_loop(i64(0), i64(dot.k / width), i64(1), [&](Value* k_block) {
       llvm::SmallVector<Value*, 4> rows;
@@ -85,7 +86,7 @@ void Emitter::pack_b_rows(DotPlan& dot) {
   mlir::Value b = dot.op.getB();
   mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
   unsigned lanes = dot.lanes;
-  Pattern along = range_pattern(patterns_, lanes, 1, lanes);
+  Pattern along = steps(lanes);
   emit_loop(i64(0), i64(dot.k / dot.group), i64(1), [&](Value* k_group) {
     emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
       llvm::SmallVector<Value*, 4> rows;
@@ -131,53 +132,39 @@ void Emitter::compute_correction(DotPlan& dot) {
   });
 }
 
-void Emitter::pack_operands(DotPlan& dot) {
-  mlir::Value a = dot.op.getA(), b = dot.op.getB();
-  mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
-  mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
+// Memory that LLVM must not see through: reading it back element by element is meant.
+void Emitter::pin(Value* pointer) {
+  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {builder_.getPtrTy()}, false);
+  auto* barrier = llvm::InlineAsm::get(type, "", "r,~{memory}", true);
+  builder_.CreateCall(barrier, {pointer});
+}
+
+void Emitter::pack_a(DotPlan& dot) {
+  mlir::Value a = dot.op.getA();
+  mlir::Type from = mlir::getElementTypeOrSelf(a.getType());
   size_t rank = shape_of(a).size();
-  unsigned group = static_cast<unsigned>(dot.group);
-  // a: one scalar (or group along k) at a time, each read n / (lanes * 2) times.
-  Coord a_k = scaled_coord(i64(0), dot.group, range_pattern(patterns_, group, 1, group));
-  a_k.base = a_k.base;
-  bool a_in_place = from_a == dot.compute && dot.k % dot.group == 0 &&
-                    (plan_.stored(a) ||
-                     loads_contiguously(a, dot.point({constant_coord(0), a_k}, group)));
-  if (a_in_place && !plan_.stored(a)) {
-    auto [load, at] = find_load(a, dot.point({constant_coord(0), a_k}, group));
-    for (size_t dim = 0; dim < shape_of(load.getPtr()).size(); ++dim) {
-      a_in_place &= step_along(load.getPtr(), dim, plan_).kind != Step::Kind::kOpaque;
-    }
-  }
-  if (!a_in_place) {
-    dot.a = temp_storage({dot.m, dot.k}, dot.compute);
-    llvm::SmallVector<int64_t, 4> shape(rank, 1);
-    shape[rank - 2] = dot.m;
-    shape[rank - 1] = dot.k;
-    NestShape nest = plan_nest(shape, {a});
-    emit_nest(nest, [&](const Point& point) {
-      llvm::SmallVector<Coord, 4> local(point.coords.end() - 2, point.coords.end());
-      Lanes value = eval(a, dot.point(local, point.lanes));
-      store_storage(*dot.a, with_coords(point, local),
-                    convert_lanes(value, from_a, dot.compute, point.lanes));
-    });
-    memos_.clear();
-    memos_.emplace_back();
-  }
-  // b: a vector along n at a time, each read m / 8 times.
-  Point vector = group_point(dot, i64(0), i64(0));
-  bool b_direct = from_b == dot.compute && loads_contiguously(b, vector);
-  bool b_stored = from_b == dot.compute && dot.group == 1 && plan_.stored(b);
-  llvm::DenseSet<std::pair<mlir::Value, int64_t>> seen;
-  int along_n = lane_score(b, rank - 1, seen);
-  seen.clear();
-  int along_k = lane_score(b, rank - 2, seen);
-  bool once = dot.m <= 8 && dot.group == 1 && along_n >= along_k;
-  bool square = dot.k % (dot.lanes * group) == 0 && dot.lanes >= 4 &&
-                element_bytes(dot.compute) * group == element_bytes(dot.accumulator);
-  if (!b_direct && !b_stored && !once) {
-    dot.b = temp_storage({dot.k / dot.group, dot.n, dot.group}, dot.compute);
-    if (along_k > along_n && square && from_b == dot.compute) pack_b_transposed(dot);
+  dot.a = Storage{.base = scratch_temp(dot.m * dot.k * element_bytes(dot.compute)),
+                  .strides = {dot.k, 1},
+                  .element = dot.compute};
+  llvm::SmallVector<int64_t, 4> shape(rank, 1);
+  shape[rank - 2] = dot.m;
+  shape[rank - 1] = dot.k;
+  NestShape nest = plan_nest(shape, {a});
+  emit_nest(nest, [&](const Point& point) {
+    llvm::SmallVector<Coord, 4> local(point.coords.end() - 2, point.coords.end());
+    Lanes value = eval(a, dot.point(local, point.lanes));
+    store_storage(*dot.a, with_coords(point, local),
+                  convert_lanes(value, from, dot.compute, point.lanes));
+  });
+  if (nest.unrolled) pin(dot.a->base);
+}
+
+void Emitter::pack_operands(DotPlan& dot) {
+  if (!dot.a_in_place) pack_a(dot);
+  if (dot.b_source != BSource::kInPlace) {
+    uint64_t bytes = dot.k * dot.n * element_bytes(dot.compute);
+    dot.b = Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute};
+    if (dot.b_source == BSource::kTransposed) pack_b_transposed(dot);
     else pack_b_rows(dot);
   }
   if (dot.kind == DotKind::kInt8) compute_correction(dot);

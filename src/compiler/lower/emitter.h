@@ -240,7 +240,13 @@ class Emitter {
   void emit_dot(mlir::triton::DotOp op);
   DotPlan plan_dot(mlir::triton::DotOp op);
   std::pair<mlir::triton::LoadOp, Point> find_load(mlir::Value value, Point point);
-  bool would(llvm::function_ref<bool()> probe);
+  void try_out(llvm::function_ref<void(llvm::BasicBlock*)> probe);  // dot_choose.cc
+  double cost_at(mlir::Value value, llvm::function_ref<Point()> point, mlir::Type as);
+  llvm::Value* unknown_index();
+  Pattern steps(unsigned lanes);  // 0, 1, 2 ...
+  void choose_operands(DotPlan& dot);
+  void pin(llvm::Value* pointer);
+  void pack_a(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);
   Lanes convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes);
   Point group_point(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
@@ -257,7 +263,6 @@ class Emitter {
   void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                  int64_t columns);
   void emit_outer_product(const DotPlan& dot);
-  bool use_inner_product(const DotPlan& dot);
   void emit_inner_product(const DotPlan& dot);
 
   // --- memo: what was evaluated already in this nest body ----------------------------------------

@@ -174,7 +174,11 @@ Lanes Emitter::eval_constant(arith::ConstantOp op, const Point& point) {
     llvm::SmallVector<llvm::Constant*, 64> values;
     for (mlir::Attribute attribute : dense.getValues<mlir::Attribute>()) {
       llvm::Constant* value = attribute_constant(attribute, element);
-      if (value->getType() != type) value = llvm::ConstantInt::get(type, value->isOneValue());
+      if (auto* number = llvm::dyn_cast<llvm::ConstantFP>(value); number && type->isIntegerTy()) {
+        value = llvm::ConstantInt::get(context_, number->getValueAPF().bitcastToAPInt());
+      } else if (value->getType() != type) {
+        value = llvm::ConstantInt::get(type, value->isOneValue());
+      }
       values.push_back(value);
     }
     auto* array = llvm::ConstantArray::get(llvm::ArrayType::get(type, values.size()), values);

@@ -58,17 +58,17 @@ llvm::Value* Emitter::concat(llvm::ArrayRef<llvm::Value*> parts) {
 }
 
 llvm::Value* Emitter::from_memory(llvm::Value* value, mlir::Type element) {
-  if (!element.isInteger(1)) return value;
-  return builder_.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
+  if (element.isInteger(1)) {
+    return builder_.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
+  }
+  if (!element.isBF16()) return value;
+  return builder_.CreateBitCast(value, value->getType()->getWithNewType(type_of(element)));
 }
 
 llvm::Value* Emitter::to_memory(llvm::Value* value, mlir::Type element) {
-  if (!element.isInteger(1)) return value;
-  llvm::Type* type = builder_.getInt8Ty();
-  if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(value->getType())) {
-    type = widen(type, vector->getNumElements());
-  }
-  return builder_.CreateZExt(value, type);
+  if (!element.isInteger(1) && !element.isBF16()) return value;
+  llvm::Type* type = value->getType()->getWithNewType(memory_type(element));
+  return element.isBF16() ? builder_.CreateBitCast(value, type) : builder_.CreateZExt(value, type);
 }
 
 llvm::Value* Emitter::lane_pointer(const Lanes& pointer, unsigned lane) {
@@ -79,7 +79,7 @@ llvm::Value* Emitter::lane_pointer(const Lanes& pointer, unsigned lane) {
   return builder_.CreateGEP(builder_.getInt8Ty(), pointer.value, offset);
 }
 
-// Memory-typed values (i1 as i8) of consecutive elements; mask and other may be null.
+// Memory-typed values (see memory_type) of consecutive elements; mask and other may be null.
 llvm::Value* Emitter::load_contiguous(llvm::Value* base, const Access& access, llvm::Value* mask,
                                       llvm::Value* other, unsigned lanes) {
   llvm::Type* type = widen(memory_type(access.element), lanes);

@@ -144,6 +144,18 @@ NestShape Emitter::plan_nest(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<mlir:
 
 void Emitter::emit_loop(llvm::Value* begin, llvm::Value* end, llvm::Value* step,
                         llvm::function_ref<void(llvm::Value*)> body, int unroll) {
+  auto* first = llvm::dyn_cast<llvm::ConstantInt>(begin);
+  auto* last = llvm::dyn_cast<llvm::ConstantInt>(end);
+  auto* stride = llvm::dyn_cast<llvm::ConstantInt>(step);
+  if (first && last && stride) {
+    int64_t low = first->getSExtValue(), high = last->getSExtValue();
+    if (low >= high) return;
+    if (low + stride->getSExtValue() >= high) {
+      MemoLevel level(*this);
+      body(begin);
+      return;
+    }
+  }
   llvm::BasicBlock* before = builder_.GetInsertBlock();
   auto *header = new_block("loop"), *exit = new_block("done");
   llvm::Value* enter = builder_.CreateICmpSLT(begin, end);

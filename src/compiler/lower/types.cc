@@ -35,6 +35,8 @@ llvm::Type* Emitter::type_of(mlir::Type type) {
 }
 
 llvm::Type* Emitter::memory_type(mlir::Type element) {
+  // Without AVX512-BF16, LLVM would go through f32 and a library call to move masked bf16.
+  if (element.isBF16()) return builder_.getInt16Ty();
   llvm::Type* type = type_of(element);
   return type->isIntegerTy(1) ? builder_.getInt8Ty() : type;
 }
