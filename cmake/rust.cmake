@@ -27,3 +27,5 @@ add_dependencies(nereid_text_rust nereid_text_cargo)
 set_target_properties(nereid_text_rust PROPERTIES IMPORTED_LOCATION ${NEREID_RUST_LIBRARY})
 find_package(Threads REQUIRED)
 target_link_libraries(nereid_text_rust INTERFACE Threads::Threads ${CMAKE_DL_LIBS} m)
+# Most of the crate is never called: leave it out of programs.
+target_link_options(nereid_text_rust INTERFACE -Wl,--gc-sections)
