@@ -70,7 +70,7 @@ def fp8_bits(values: np.ndarray, dtype: str) -> np.ndarray:
     finite = [code for code in range(128) if np.isfinite(table[code])]
     magnitudes = table[finite]
     wanted = np.minimum(np.abs(values.astype(np.float64)), magnitudes[-1])
-    above = np.searchsorted(magnitudes, wanted)
+    above = np.minimum(np.searchsorted(magnitudes, wanted), magnitudes.size - 1)
     below = np.maximum(above - 1, 0)
     error_above, error_below = magnitudes[above] - wanted, wanted - magnitudes[below]
     take_above = (error_above < error_below) | ((error_above == error_below) & (above % 2 == 0))

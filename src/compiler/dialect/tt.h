@@ -68,3 +68,7 @@ class TensorSizeTrait : public TraitBase<ConcreteType, TensorSizeTrait> {
 
 #define GET_OP_CLASSES
 #include "src/compiler/dialect/tt_ops.h.inc"
+
+#include "src/compiler/dialect/ttg_dialect.h.inc"
+#define GET_OP_CLASSES
+#include "src/compiler/dialect/ttg_ops.h.inc"

@@ -2,6 +2,7 @@
 #include <cctype>
 
 #include "llvm/Support/MathExtras.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "src/compiler/dialect/tt.h"
 #include "src/compiler/front/diagnostics.h"
 #include "src/compiler/front/front.h"
@@ -41,7 +42,8 @@ bool is_known_op(mlir::Operation* op) {
   if (dialect == "tt" || dialect == "arith" || dialect == "math") return true;
   return mlir::isa<mlir::ModuleOp, mlir::scf::ForOp, mlir::scf::IfOp, mlir::scf::WhileOp,
                    mlir::scf::YieldOp, mlir::scf::ConditionOp, mlir::cf::BranchOp,
-                   mlir::cf::CondBranchOp, mlir::ub::PoisonOp>(op);
+                   mlir::cf::CondBranchOp, mlir::ub::PoisonOp, mlir::LLVM::AssumeOp,
+                   tt::gpu::BarrierOp>(op);
 }
 
 mlir::LogicalResult check_types(mlir::Operation* op) {

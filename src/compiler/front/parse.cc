@@ -1,6 +1,8 @@
 // Parsing of TTIR text, with guards against input that would exhaust the parser's stack.
 #include "mlir/Parser/Parser.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
 #include "src/compiler/dialect/tt.h"
 #include "src/compiler/front/diagnostics.h"
 #include "src/compiler/front/front.h"
@@ -37,7 +39,8 @@ int find_too_deep(std::string_view text) {
 
 void prepare_context(mlir::MLIRContext& context) {
   context.disableMultithreading();
-  context.loadDialect<mlir::triton::TritonDialect>();
+  context.loadDialect<mlir::triton::TritonDialect, mlir::triton::gpu::TritonGpuDialect,
+                      mlir::LLVM::LLVMDialect>();
 }
 
 Result<mlir::OwningOpRef<mlir::ModuleOp>> parse_ttir(mlir::MLIRContext& context,

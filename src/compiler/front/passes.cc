@@ -1,6 +1,7 @@
 // The TTIR-level stages: structured control flow, inlining, clean-up with MLIR's own passes.
 #include "mlir/Transforms/Passes.h"
 #include "mlir/Conversion/ControlFlowToSCF/ControlFlowToSCF.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
@@ -40,8 +41,16 @@ mlir::LogicalResult lift_region(mlir::Region& region) {
   return mlir::success();
 }
 
+// Barriers mean nothing where one thread runs a program; assumptions are hints that nobody uses.
+void drop_hints(mlir::ModuleOp module) {
+  module->walk([](mlir::Operation* op) {
+    if (mlir::isa<mlir::LLVM::AssumeOp, tt::gpu::BarrierOp>(op)) op->erase();
+  });
+}
+
 // Every region becomes one block; inner regions first.
 mlir::LogicalResult structure_control_flow(mlir::ModuleOp module) {
+  drop_hints(module);
   mlir::WalkResult walked = module->walk([&](mlir::Operation* op) {
     if (!mlir::isa<tt::FuncOp, tt::MapElementwiseOp>(op)) return mlir::WalkResult::advance();
     for (mlir::Region& region : op->getRegions())
