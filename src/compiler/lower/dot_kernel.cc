@@ -70,6 +70,19 @@ Value* Emitter::d_address(const DotPlan& dot, Value* m, Value* n_block) {
   return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.d.base, offset);
 }
 
+// What the sum for (m, block of n) starts from.
+Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
+  llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
+  llvm::Align align(element_bytes(dot.accumulator));
+  Value* start = llvm::Constant::getNullValue(type);
+  if (!dot.starts_from_zero) {
+    start = builder_.CreateAlignedLoad(type, d_address(dot, m, n_block), align);
+  }
+  if (!dot.correction) return start;
+  Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, n_block);
+  return builder_.CreateSub(start, builder_.CreateAlignedLoad(type, address, align));
+}
+
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
@@ -77,47 +90,59 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   llvm::Align align(element_bytes(dot.accumulator));
   auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
   auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
-  std::vector<llvm::AllocaInst*> slots;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      Value* start = llvm::Constant::getNullValue(type);
-      if (!dot.starts_from_zero) {
-        Value* address = d_address(dot, row_at(r), column_at(c));
-        start = builder_.CreateAlignedLoad(type, address, align);
+  int64_t count = dot.k / dot.group;
+  // Few accumulators would wait for each other: split k over several sets of them.
+  int64_t sets = 1;
+  while (rows * columns * sets < 8 && count % (2 * sets) == 0) sets *= 2;
+  std::vector<llvm::AllocaInst*> slots;  // [set][row][column]
+  for (int64_t s = 0; s < sets; ++s) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < columns; ++c) {
+        slots.push_back(stack_slot(type, "sum"));
+        Value* start = llvm::Constant::getNullValue(type);
+        if (s == 0) start = dot_start(dot, row_at(r), column_at(c));
+        builder_.CreateStore(start, slots.back());
       }
-      if (dot.correction) {
-        Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column_at(c));
-        start = builder_.CreateSub(start, builder_.CreateAlignedLoad(type, address, align));
-      }
-      slots.push_back(stack_slot(type, "sum"));
-      builder_.CreateStore(start, slots.back());
     }
   }
-  auto step = [&](Value* k_group) {
+  auto step = [&](Value* k_group, int64_t set) {
     llvm::SmallVector<Value*, 8> b;
     for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, column_at(c)));
     for (int64_t r = 0; r < rows; ++r) {
       Value* a = load_a(dot, row_at(r), k_group);
       for (int64_t c = 0; c < columns; ++c) {
-        auto* slot = slots[r * columns + c];
+        auto* slot = slots[(set * rows + r) * columns + c];
         builder_.CreateStore(dot_step(dot, builder_.CreateLoad(type, slot), a, b[c]), slot);
       }
     }
   };
-  int64_t count = dot.k / dot.group;
-  int unroll = count % 4 == 0 && rows * columns <= 16 ? 4 : count % 2 == 0 ? 2 : 1;
   // Computed in registers where it is used: with constant indices its index arithmetic folds away.
   bool unrolled = !dot.b && count * columns <= 64 && dot.m <= rows;
   if (unrolled) {
     MemoLevel level(*this);
-    for (int64_t k = 0; k < count; ++k) step(i64(k));
+    for (int64_t k = 0; k < count; ++k) step(i64(k), k % sets);
   } else {
-    emit_loop(i64(0), i64(count), i64(1), step, unroll);
+    int unroll = sets >= 4 ? 1 : (count / sets) % 4 == 0 ? 4 : (count / sets) % 2 == 0 ? 2 : 1;
+    emit_loop(i64(0), i64(count), i64(sets), [&](Value* k_group) {
+      for (int64_t s = 0; s < sets; ++s) {
+        step(builder_.CreateAdd(k_group, i64(s), "", true, true), s);
+      }
+    }, unroll);
   }
+  bool real = dot.accumulator.isF32() || dot.accumulator.isF64();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
-      Value* sum = builder_.CreateLoad(type, slots[r * columns + c]);
-      builder_.CreateAlignedStore(sum, d_address(dot, row_at(r), column_at(c)), align);
+      llvm::SmallVector<Value*, 8> sums;
+      for (int64_t s = 0; s < sets; ++s) {
+        sums.push_back(builder_.CreateLoad(type, slots[(s * rows + r) * columns + c]));
+      }
+      for (; sums.size() > 1; sums.resize(sums.size() / 2)) {
+        for (size_t k = 0; k < sums.size() / 2; ++k) {
+          Value* other = sums[k + sums.size() / 2];
+          sums[k] = real ? builder_.CreateFAdd(sums[k], other) : builder_.CreateAdd(sums[k], other);
+        }
+      }
+      builder_.CreateAlignedStore(sums[0], d_address(dot, row_at(r), column_at(c)), align);
     }
   }
 }

@@ -260,6 +260,7 @@ class Emitter {
   llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group);
   llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
   llvm::Value* d_address(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
+  llvm::Value* dot_start(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                  int64_t columns);
   void emit_outer_product(const DotPlan& dot);

@@ -198,9 +198,9 @@ llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm:
 Lanes Emitter::load_lanes(const Access& access, const std::optional<Lanes>& other,
                           unsigned lanes) {
   Access plain = access;
-  if (plain.mask && plain.mask->uniform()) {
-    auto* known = llvm::dyn_cast<llvm::ConstantInt>(plain.mask->value);
-    if (known && known->isOne()) plain.mask.reset();
+  if (plain.mask && !plain.mask->affine()) {
+    auto* known = llvm::dyn_cast<llvm::Constant>(plain.mask->value);
+    if (known && known->isAllOnesValue()) plain.mask.reset();
   }
   if (plain.pointer.uniform()) return load_uniform(plain, other, lanes);
   llvm::Value* mask = plain.mask ? vector_of(*plain.mask, lanes) : nullptr;
@@ -257,9 +257,9 @@ void Emitter::store_lanes(const Access& access, const Lanes& value, unsigned lan
   llvm::Value* mask = nullptr;
   if (access.mask) {
     mask = access.mask->value;
-    auto* known = llvm::dyn_cast<llvm::ConstantInt>(mask);
-    if (known && known->isZero()) return;
-    if (known && known->isOne()) mask = nullptr;
+    auto* known = llvm::dyn_cast<llvm::Constant>(mask);
+    if (known && known->isNullValue()) return;
+    if (known && known->isAllOnesValue()) mask = nullptr;
   }
   if (lanes == 1 || (access.pointer.uniform() && value.uniform() &&
                      (!mask || !mask->getType()->isVectorTy()))) {

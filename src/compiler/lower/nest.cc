@@ -139,6 +139,7 @@ NestShape Emitter::plan_nest(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<mlir:
     if (dim != best) order.push_back(dim);
   }
   unsigned lanes = lanes_for(values);
+  if (best_score < 0) lanes = std::min(lanes, 16u);  // element by element: keep the code short
   return make_nest(shape, lanes, order);
 }
 
