@@ -129,7 +129,10 @@ def _rows_times_nibbles(
         code = ((word[:, None, :] >> nibble[None, :, None]) & 15) | 0x4300
         code = tl.reshape(code, (WORDS, 4, 32, 2)).to(tl.bfloat16, bitcast=True)
         code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
-        xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0.0)
+        if BLOCK_M == 1:  # every program has a row
+            xs = tl.load(x_at + g * group)
+        else:
+            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0.0)
         x_sum = tl.sum(xs.to(tl.float32), axis=1)[:, None]
         part = tl.dot(xs, code) - (128.0 + zero) * x_sum
         acc += part * tl.load(scale_at + g * 32).to(tl.float32)[None, :]
