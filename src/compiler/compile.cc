@@ -135,6 +135,7 @@ const std::vector<StageInfo>& compile_stages() {
       {"structure", "TTIR with branches turned into scf.if and scf.while"},
       {"inline", "TTIR without calls"},
       {"cleanup", "TTIR after canonicalisation, CSE and loop-invariant code motion"},
+      {"rewrite", "TTIR without tensor descriptors and scaled dots"},
       {"lower", "LLVM IR as the lowering emits it"},
       {"optimize", "LLVM IR after LLVM's pipeline"},
   };

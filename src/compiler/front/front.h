@@ -2,7 +2,8 @@
 // up.
 //
 // Afterwards every kernel is one tt.func without calls and without cf.* branches: control flow is
-// scf.for, scf.if and scf.while only, and every type is one that Triton 3.9 can print.
+// scf.for, scf.if and scf.while only, without tensor descriptors and scaled dots, and every type is
+// one that Triton 3.9 can print.
 #pragma once
 
 #include <functional>
@@ -24,7 +25,7 @@ Result<mlir::OwningOpRef<mlir::ModuleOp>> parse_ttir(mlir::MLIRContext& context,
 // Refuses ops and types outside of TTIR, and kernels that have no entry ABI.
 Status check_ttir(mlir::ModuleOp module);
 
-// Called after each stage with its name ("structure", "inline", "cleanup").
+// Called after each stage with its name ("structure", "inline", "cleanup", "rewrite").
 using StageHook = std::function<void(std::string_view stage, mlir::ModuleOp module)>;
 
 // Brings a checked module into the form described above.

@@ -9,6 +9,7 @@
 #include "src/compiler/dialect/tt.h"
 #include "src/compiler/front/diagnostics.h"
 #include "src/compiler/front/front.h"
+#include "src/compiler/front/rewrite.h"
 
 namespace nereid {
 namespace {
@@ -83,6 +84,14 @@ mlir::LogicalResult clean_up(mlir::ModuleOp module) {
   return passes.run(module);
 }
 
+mlir::LogicalResult rewrite_composites(mlir::ModuleOp module) {
+  bool changed = false;
+  if (failed(rewrite_descriptors(module, changed)) || failed(rewrite_scaled_dots(module, changed)))
+    return mlir::failure();
+  if (!changed) return mlir::success();
+  return failed(mlir::verify(module)) ? mlir::failure() : clean_up(module);
+}
+
 }  // namespace
 
 Status run_front(mlir::ModuleOp module, const StageHook& hook) {
@@ -96,6 +105,7 @@ Status run_front(mlir::ModuleOp module, const StageHook& hook) {
   NEREID_RETURN_IF_ERROR(run_stage("structure", structure_control_flow));
   NEREID_RETURN_IF_ERROR(run_stage("inline", inline_calls));
   NEREID_RETURN_IF_ERROR(run_stage("cleanup", clean_up));
+  NEREID_RETURN_IF_ERROR(run_stage("rewrite", rewrite_composites));
   return {};
 }
 
