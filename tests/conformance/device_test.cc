@@ -1,85 +1,17 @@
-// The device contract (src/device/device.h), checked on every driver of the table.
+// The device contract (src/device/device.h): memory, copies and loading; and the table of drivers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <numeric>
-#include <thread>
 #include <vector>
 
-#include "src/device/drivers.h"
-#include "src/device/testing/test_kernels.h"
-#include "tests/conformance/exemptions.h"
+#include "tests/conformance/device_suite.h"
 
-namespace nereid {
+namespace nereid::testing {
 namespace {
 
-using testing::Axpy;
-using testing::CountPrograms;
-using testing::Exemption;
 using ::testing::HasSubstr;
-using testing::kExemptions;
-
-const std::string& object() {
-  static const std::string bytes = testing::test_object_bytes();
-  return bytes;
-}
-
-KernelImage image(const std::string& entry, uint32_t num_args,
-                  const std::string& bytes = object()) {
-  return {.blob = std::as_bytes(std::span(bytes)), .entry = entry, .num_args = num_args};
-}
-
-class DeviceTest : public ::testing::TestWithParam<const Driver*> {
- protected:
-  void SetUp() override {
-    GTEST_FLAG_SET(death_test_style, "threadsafe");  // devices have threads
-    const std::string name = ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    const std::string test = name.substr(0, name.find('/'));
-    for (const Exemption& exemption : kExemptions) {
-      if (exemption.driver == GetParam()->name && exemption.test == test) {
-        GTEST_SKIP() << exemption.reason;
-      }
-    }
-    device_ = open();
-  }
-
-  static std::unique_ptr<Device> open(int num_threads = 3) {
-    auto device = GetParam()->create({.num_threads = num_threads});
-    EXPECT_TRUE(device.has_value()) << device.error().message;
-    return device ? std::move(*device) : nullptr;
-  }
-
-  static const LoadedKernel* load(Device& device, const KernelImage& from) {
-    auto kernel = device.load(from);
-    EXPECT_TRUE(kernel.has_value()) << kernel.error().message;
-    return kernel ? *kernel : nullptr;
-  }
-
-  template <typename T>
-  static DevicePtr put(Device& device, const std::vector<T>& values) {
-    const DevicePtr pointer = *device.alloc(values.size() * sizeof(T));
-    EXPECT_TRUE(device.upload(pointer, std::as_bytes(std::span(values))));
-    return pointer;
-  }
-  template <typename T>
-  static std::vector<T> get(Device& device, DevicePtr pointer, size_t count) {
-    std::vector<T> values(count);
-    EXPECT_TRUE(device.download(std::as_writable_bytes(std::span(values)), pointer));
-    return values;
-  }
-  static Status axpy(Device& device, const LoadedKernel* kernel, const Axpy::Args& args) {
-    const auto slots = Axpy::pack_args(args);
-    return device.launch({.kernel = kernel,
-                          .grid = {static_cast<uint32_t>((args.n + 63) / 64)},
-                          .args = slots,
-                          .label = "axpy",
-                          .decl = &Axpy::decl()});
-  }
-
-  std::unique_ptr<Device> device_;
-};
 
 TEST_P(DeviceTest, Info) {
   const DeviceInfo& info = device_->info();
@@ -144,98 +76,6 @@ TEST_P(DeviceTest, UploadAndDownload) {
   EXPECT_EQ(get<int64_t>(*device_, pointer, 5), (std::vector<int64_t>{7, 8, -1, -2, 11}));
 }
 
-TEST_P(DeviceTest, CopiesAreOrderedAmongLaunches) {
-  const LoadedKernel* kernel = load(*device_, image("axpy", 4));
-  const size_t n = 20'000;
-  const DevicePtr out = put(*device_, std::vector<float>(n, 0.0f));
-  const DevicePtr x = *device_->alloc(n * 4);
-  std::vector<float> source(n);
-  for (int round = 1; round <= 20; ++round) {
-    std::ranges::fill(source, static_cast<float>(round));
-    ASSERT_TRUE(device_->upload(x, std::as_bytes(std::span(source))));
-    std::ranges::fill(source, -1.0f);  // may be reused on return
-    ASSERT_TRUE(axpy(*device_, kernel, {.x = x, .out = out, .n = static_cast<int32_t>(n), .a = 1}));
-  }
-  EXPECT_EQ(get<float>(*device_, out, n), std::vector<float>(n, 210.0f));
-}
-
-TEST_P(DeviceTest, LaunchesRunInOrder) {
-  const LoadedKernel* kernel = load(*device_, image("axpy", 4));
-  const size_t n = 1000;
-  const DevicePtr x = put(*device_, std::vector<float>(n, 1.0f));
-  // out = 2 * out each time (a = 1, x = out): one launch out of order or twice shows.
-  for (int round = 0; round < 2000; ++round) {
-    const float a = round % 2 == 0 ? 1.0f : -0.5f;  // times 2, times 1/2
-    ASSERT_TRUE(axpy(*device_, kernel, {.x = x, .out = x, .n = static_cast<int32_t>(n), .a = a}));
-  }
-  ASSERT_TRUE(device_->synchronize());
-  EXPECT_EQ(get<float>(*device_, x, n), std::vector<float>(n, 1.0f));
-}
-
-TEST_P(DeviceTest, EveryProgramOnce) {
-  const LoadedKernel* kernel = load(*device_, image("count_programs", 1));
-  for (const KernelDecl* decl : {&CountPrograms::decl(), &CountPrograms::uneven_decl()}) {
-    for (const Grid grid :
-         {Grid{1}, Grid{2}, Grid{3}, Grid{100}, Grid{5, 7}, Grid{3, 4, 5}, Grid{1, 1, 9}}) {
-      const size_t programs = grid.programs();
-      const DevicePtr counts = put(*device_, std::vector<int32_t>(programs + 64, 0));
-      const uint64_t slots[] = {counts};
-      ASSERT_TRUE(device_->launch({.kernel = kernel, .grid = grid, .args = slots, .decl = decl}));
-      const auto seen = get<int32_t>(*device_, counts, programs + 64);
-      for (size_t pid = 0; pid < seen.size(); ++pid) {
-        const size_t x = pid % grid.x;
-        const size_t y = pid / grid.x % grid.y;
-        const size_t z = pid / grid.x / grid.y;
-        const size_t expected = pid < programs ? 1 + x + 16 * y + 256 * z : 0;
-        ASSERT_EQ(static_cast<size_t>(seen[pid]), expected) << pid;
-      }
-      device_->free(counts);
-    }
-  }
-}
-
-TEST_P(DeviceTest, EmptyAndHugeGrids) {
-  const LoadedKernel* kernel = load(*device_, image("empty", 0));
-  const auto launch = [&](Grid grid) {
-    return device_->launch({.kernel = kernel, .grid = grid, .label = "empty"});
-  };
-  for (const Grid grid : {Grid{0}, Grid{5, 0}, Grid{5, 5, 0}, Grid{0, 0xFFFFFFFF, 0xFFFFFFFF}}) {
-    EXPECT_TRUE(launch(grid).has_value());
-  }
-  EXPECT_TRUE(launch({2147483647}).has_value());
-  EXPECT_TRUE(launch({32768, 32768, 1}).has_value());
-  for (const Grid grid :
-       {Grid{0x80000000}, Grid{65536, 65536}, Grid{0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF},
-        Grid{1 << 16, 1 << 16, 1 << 16}}) {
-    const Status status = launch(grid);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_THAT(status.error().message, HasSubstr("has more than 2147483647 programs"));
-  }
-}
-
-TEST_P(DeviceTest, WrongNumberOfArgumentsIsABug) {
-  const LoadedKernel* kernel = load(*device_, image("axpy", 4));
-  const uint64_t slots[] = {0};
-  EXPECT_DEATH((void)device_->launch({.kernel = kernel, .args = slots, .label = "axpy(n=1)"}),
-               "axpy\\(n=1\\): 1 arguments, expected 4");
-  EXPECT_DEATH((void)device_->launch({.label = "x"}), "launch of 'x' without a kernel");
-}
-
-TEST_P(DeviceTest, ScratchIsPrivateAndAligned) {
-  const LoadedKernel* kernel = load(*device_, image("use_scratch", 2));
-  const size_t programs = 64;
-  const DevicePtr sums = *device_->alloc(programs * 8);
-  const DevicePtr alignment = *device_->alloc(programs * 8);
-  const uint64_t slots[] = {sums, alignment};
-  for (int round = 0; round < 5; ++round) {
-    ASSERT_TRUE(device_->launch({.kernel = kernel, .grid = {programs}, .args = slots}));
-    const auto got = get<int64_t>(*device_, sums, programs);
-    for (size_t pid = 0; pid < programs; ++pid)
-      ASSERT_EQ(got[pid], static_cast<int64_t>(pid) * 25000);
-    EXPECT_EQ(get<int64_t>(*device_, alignment, programs), std::vector<int64_t>(programs, 0));
-  }
-}
-
 TEST_P(DeviceTest, LoadFailures) {
   const auto message = [&](const std::string& bytes) {
     auto kernel = device_->load(image("axpy", 4, bytes));
@@ -284,39 +124,6 @@ TEST_P(DeviceTest, ObjectsStayApart) {
   }
 }
 
-TEST_P(DeviceTest, DevicesInSeveralThreads) {
-  std::vector<std::thread> threads;
-  std::atomic<int> good = 0;
-  for (int thread = 0; thread < 3; ++thread) {
-    threads.emplace_back([&, thread] {
-      auto device = open(2);
-      const LoadedKernel* kernel = load(*device, image("axpy", 4));
-      const size_t n = 5000;
-      const DevicePtr x = put(*device, std::vector<float>(n, static_cast<float>(thread)));
-      const DevicePtr out = put(*device, std::vector<float>(n, 0.0f));
-      for (int round = 0; round < 500; ++round) {
-        if (!axpy(*device, kernel, {.x = x, .out = out, .n = static_cast<int32_t>(n), .a = 1}))
-          return;
-      }
-      const std::vector<float> expected(n, 500.0f * static_cast<float>(thread));
-      good += get<float>(*device, out, n) == expected ? 1 : 0;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(good, 3);
-}
-
-// One device used by one thread after another, as the contract allows.
-TEST_P(DeviceTest, HandedToAnotherThread) {
-  const LoadedKernel* kernel = load(*device_, image("empty", 0));
-  for (int round = 0; round < 20; ++round) {
-    std::thread([&] {
-      EXPECT_TRUE(device_->launch({.kernel = kernel, .grid = {64}}).has_value());
-      EXPECT_TRUE(device_->synchronize().has_value());
-    }).join();
-  }
-}
-
 std::vector<const Driver*> all_drivers() {
   std::vector<const Driver*> list;
   for (const Driver& driver : drivers()) list.push_back(&driver);
@@ -351,4 +158,4 @@ TEST(Drivers, ExemptionsNameTestsThatExist) {
 }
 
 }  // namespace
-}  // namespace nereid
+}  // namespace nereid::testing
