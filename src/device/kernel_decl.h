@@ -48,7 +48,7 @@ struct KernelDecl {
   std::span<const ArgDecl> args;
   std::span<const char* const> tile_names;  // the order of `tiles` below
   int select_arg = -1;  // index of the integer argument that picks among tile choices; -1: none
-  bool uneven = false;  // programs differ much in work: split dynamically among workers
+  bool uneven = false;  // programs differ much in work: handed out in smaller ranges
   // Values in declaration order: key fields, argument slots, tile constants of the choice.
   Grid (*grid)(const int64_t* key, const uint64_t* args, const int64_t* tiles) = nullptr;
 };
