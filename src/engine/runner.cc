@@ -10,12 +10,13 @@ namespace nereid {
 
 namespace {
 
-StepLimits step_limits(const RunnerOptions& options) {
+StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec) {
+  const int32_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   return {.page_size = Runner::kPageSize,
           .max_rows = std::max(Runner::kMaxRows, options.max_batch),
           .max_sequences = options.max_batch,
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
-          .prefill_tile_tokens = Runner::kPrefillTileTokens,
+          .prefill_tile_tokens = std::max(1, Runner::kPrefillTileRows / group),
           .decode_splits = Runner::kDecodeSplits};
 }
 
@@ -33,7 +34,7 @@ Runner::Runner(Launcher& launcher, nn::Decoder decoder, Sampler sampler, Buffer 
 Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSource& source,
                                                nn::DecoderSpec spec, const RunnerOptions& options,
                                                const nn::LoadProgress& progress) {
-  const StepLimits limits = step_limits(options);
+  const StepLimits limits = step_limits(options, spec);
   const int32_t logit_rows = std::max(kMinLogitRows, options.max_batch);
   const nn::DecoderLimits decoder_limits = {.max_rows = limits.max_rows,
                                             .max_logit_rows = logit_rows,

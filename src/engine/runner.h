@@ -29,7 +29,7 @@ class Runner {
   static constexpr int32_t kPageSize = 32;      // tokens
   static constexpr int32_t kMaxRows = 512;      // tokens of a step
   static constexpr int32_t kMinLogitRows = 32;  // rows of a step whose logits can be had at once
-  static constexpr int32_t kPrefillTileTokens = 32;
+  static constexpr int32_t kPrefillTileRows = 64;  // tokens x heads of a group
   static constexpr int32_t kDecodeSplits = 4;
 
   static Result<std::unique_ptr<Runner>> create(Launcher& launcher, const ModelSource& source,
