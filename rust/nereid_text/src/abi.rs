@@ -239,7 +239,11 @@ pub unsafe extern "C" fn nereid_template_render(
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn nereid_progress_new(total: u64, message: Slice, bytes: bool) -> *mut Progress {
+pub unsafe extern "C" fn nereid_progress_new(
+    total: u64,
+    message: Slice,
+    bytes: bool,
+) -> *mut Progress {
     let unit = if bytes { Unit::Bytes } else { Unit::Items };
     let made = catch(|| Ok(Progress::new(total, &String::from_utf8_lossy(message.bytes()), unit)));
     made.map_or(std::ptr::null_mut(), |progress| Box::into_raw(Box::new(progress)))

@@ -165,7 +165,8 @@ impl Utf8Assembler {
     }
 
     fn finish(&mut self, out: &mut String) {
-        let count = if self.replace_each_byte { self.pending.len() } else { self.pending.len().min(1) };
+        let count =
+            if self.replace_each_byte { self.pending.len() } else { self.pending.len().min(1) };
         (0..count).for_each(|_| out.push('\u{FFFD}'));
         self.pending.clear();
     }
@@ -216,14 +217,23 @@ impl StreamDecoder {
             _ => (0, false),
         };
         let assembler = Utf8Assembler { replace_each_byte: pieces, ..Default::default() };
-        StreamDecoder { tokenizer, skip_special_tokens, assembler, strip_left, window: Window::default() }
+        StreamDecoder {
+            tokenizer,
+            skip_special_tokens,
+            assembler,
+            strip_left,
+            window: Window::default(),
+        }
     }
 
     /// Appends the text that `id` completes to `out`.
     pub fn push(&mut self, id: i32, out: &mut String) -> Result<(), String> {
         let table = self.tokenizer.token_bytes();
         let Some(token) = u32::try_from(id).ok().filter(|id| (*id as usize) < table.len()) else {
-            return Err(format!("token id {id}: the vocabulary has ids 0 to {}", table.len() as i64 - 1));
+            return Err(format!(
+                "token id {id}: the vocabulary has ids 0 to {}",
+                table.len() as i64 - 1
+            ));
         };
         if self.skip_special_tokens && table.is_special(id) {
             return Ok(());

@@ -154,7 +154,12 @@ fn one_line(message: &str) -> String {
     const MAX_CHARS: usize = 2000;
     let mut line: String = message.trim().chars().take(MAX_CHARS).collect();
     if line.contains(['\n', '\r']) {
-        line = line.split(['\n', '\r']).map(str::trim).filter(|s| !s.is_empty()).collect::<Vec<_>>().join("; ");
+        line = line
+            .split(['\n', '\r'])
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
     }
     line
 }

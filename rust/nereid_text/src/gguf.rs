@@ -113,7 +113,9 @@ fn distinct_texts(tokens: &[&[u8]]) -> Result<(Vec<String>, AHashMap<String, u32
 fn text_of<'a>(key: &str, index: usize, bytes: &'a [u8]) -> Result<&'a str, String> {
     if bytes.len() > MAX_TOKEN_BYTES {
         let length = bytes.len();
-        return Err(format!("{key}[{index}] has {length} bytes, expected at most {MAX_TOKEN_BYTES}"));
+        return Err(format!(
+            "{key}[{index}] has {length} bytes, expected at most {MAX_TOKEN_BYTES}"
+        ));
     }
     std::str::from_utf8(bytes)
         .map_err(|e| format!("{key}[{index}]: invalid UTF-8 at byte {}", e.valid_up_to()))
@@ -176,10 +178,7 @@ fn byte_level(vocabulary: &Vocabulary, checked: Checked) -> Result<Tokenizer, St
     Tokenizer::new(pipeline, Rule::ByteLevel, frame)
 }
 
-fn merges(
-    lines: &[&[u8]],
-    ids: &AHashMap<String, u32>,
-) -> Result<Vec<(String, String)>, String> {
+fn merges(lines: &[&[u8]], ids: &AHashMap<String, u32>) -> Result<Vec<(String, String)>, String> {
     const KEY: &str = "tokenizer.ggml.merges";
     if lines.is_empty() || lines.len() > MAX_MERGES {
         return Err(format!("{KEY} has {} entries, expected 1 to {MAX_MERGES}", lines.len()));
@@ -187,9 +186,9 @@ fn merges(
     let mut merges = Vec::with_capacity(lines.len());
     for (index, bytes) in lines.iter().enumerate() {
         let line = text_of(KEY, index, bytes)?;
-        let halves = line.split_once(' ').filter(|(left, right)| {
-            !left.is_empty() && !right.is_empty() && !right.contains(' ')
-        });
+        let halves = line
+            .split_once(' ')
+            .filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '));
         let Some((left, right)) = halves else {
             return Err(format!("{KEY}[{index}] is {line:?}, expected two tokens and one space"));
         };

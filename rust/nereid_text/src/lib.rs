@@ -9,6 +9,7 @@ mod model;
 mod pretokenizers;
 mod progress;
 mod python_json;
+mod sandbox;
 mod spm;
 mod strftime;
 mod template;

@@ -34,7 +34,8 @@ impl Progress {
         });
         let progress = Progress { bar, message, unit, started: Instant::now(), finished: false };
         if progress.bar.is_none() {
-            let amount = if total > 0 { format!(" ({})", progress.amount(total)) } else { String::new() };
+            let amount =
+                if total > 0 { format!(" ({})", progress.amount(total)) } else { String::new() };
             progress.line(&format!("{}{amount} ...", progress.message));
         }
         progress
@@ -73,7 +74,6 @@ impl Progress {
         // A closed standard error is no reason to fail.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
-
 }
 
 fn style(total: u64, unit: Unit) -> ProgressStyle {

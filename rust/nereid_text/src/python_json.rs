@@ -6,14 +6,22 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 const MAX_DEPTH: usize = 200;
 
-pub fn tojson(state: &State, value: Value, indent: Option<Value>, options: Kwargs) -> Result<Value, Error> {
+pub fn tojson(
+    state: &State,
+    value: Value,
+    indent: Option<Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
     let indent = match indent {
         Some(indent) => Some(indent),
         None => options.get::<Option<Value>>("indent")?,
     };
     let indent = indent_text(indent.filter(|i| !i.is_none() && !i.is_undefined()))?;
-    let (mut item, mut key) =
-        if indent.is_some() { (",".to_owned(), ": ".to_owned()) } else { (", ".to_owned(), ": ".to_owned()) };
+    let (mut item, mut key) = if indent.is_some() {
+        (",".to_owned(), ": ".to_owned())
+    } else {
+        (", ".to_owned(), ": ".to_owned())
+    };
     if let Some(separators) = options.get::<Option<Vec<String>>>("separators")? {
         let [i, k] = <[String; 2]>::try_from(separators)
             .map_err(|_| error("tojson: separators must be two strings"))?;
@@ -82,7 +90,9 @@ impl Writer<'_, '_, '_> {
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => self.list(value, depth)?,
             ValueKind::Map => self.object(value, depth)?,
-            other => return Err(error(format!("tojson: a value of type {other} has no JSON form"))),
+            other => {
+                return Err(error(format!("tojson: a value of type {other} has no JSON form")))
+            }
         }
         Ok(())
     }
@@ -110,9 +120,13 @@ impl Writer<'_, '_, '_> {
             match key.kind() {
                 ValueKind::String => self.string(key.as_str().unwrap_or_default()),
                 ValueKind::None => self.out.push_str("\"null\""),
-                ValueKind::Bool => self.out.push_str(if key.is_true() { "\"true\"" } else { "\"false\"" }),
+                ValueKind::Bool => {
+                    self.out.push_str(if key.is_true() { "\"true\"" } else { "\"false\"" })
+                }
                 ValueKind::Number => self.string(&number(key)),
-                other => return Err(error(format!("tojson: a key of type {other} has no JSON form"))),
+                other => {
+                    return Err(error(format!("tojson: a key of type {other} has no JSON form")))
+                }
             }
             self.out.push_str(&self.key_separator);
             self.value(&value.get_item(key)?, depth + 1)?;
@@ -192,5 +206,9 @@ pub fn float(x: f64) -> String {
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
     let plain = format!("{x}");
-    if plain.contains('.') { plain } else { plain + ".0" }
+    if plain.contains('.') {
+        plain
+    } else {
+        plain + ".0"
+    }
 }

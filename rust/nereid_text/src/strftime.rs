@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::sandbox::critical;
+
 /// Where the current time comes from.
 #[derive(Clone, Copy)]
 pub enum Clock {
@@ -19,12 +21,12 @@ pub fn format_now(clock: Clock, format: &str) -> Result<String, String> {
         return Ok(String::new());
     }
     let c_format = CString::new(format).map_err(|_| "the format contains a NUL byte".to_owned())?;
-    let time = broken_down(clock)?;
+    let time = critical(|| broken_down(clock))?;
     let mut buffer = [0u8; MAX_BYTES];
     // SAFETY: the buffer's length is passed, the format ends in NUL, `time` is initialised.
-    let written = unsafe {
+    let written = critical(|| unsafe {
         libc::strftime(buffer.as_mut_ptr().cast(), MAX_BYTES, c_format.as_ptr(), &time)
-    };
+    });
     if written == 0 {
         return Err(format!("the result of {format:?} is empty or longer than {MAX_BYTES} bytes"));
     }
@@ -38,7 +40,8 @@ fn broken_down(clock: Clock) -> Result<libc::tm, String> {
         let filled = match clock {
             Clock::Fixed(seconds) => libc::gmtime_r(&(seconds as libc::time_t), &mut time),
             Clock::System => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+                let now =
+                    SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
                 libc::localtime_r(&(now.as_secs() as libc::time_t), &mut time)
             }
         };

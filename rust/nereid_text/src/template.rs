@@ -1,9 +1,11 @@
 //! Chat templates: Jinja as `transformers` renders it, under limits that hold for any template.
 //!
 //! - fuel bounds the work and, with it, the memory of a render (minijinja charges for data as well);
-//! - every render runs on a thread of its own with a large stack, because values that a template has
-//!   nested deeply are walked by recursion;
+//! - what fuel does not see is bounded by the sandbox (sandbox.rs), on whose thread all of it runs;
 //! - nothing of the machine is reachable but the current time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -12,43 +14,51 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value as Json};
 
 use crate::python_json;
+use crate::sandbox::{self, Failure};
 use crate::strftime::{self, Clock};
 
 const MAX_SOURCE_BYTES: usize = 1 << 20;
-const MAX_INPUT_BYTES: usize = 32 << 20;
+const MAX_INPUT_BYTES: usize = 16 << 20;
 const MAX_OUTPUT_BYTES: usize = 64 << 20;
 /// Fuel of a render: a fixed part for the template and one that grows with what it is given.
 const BASE_FUEL: u64 = 1_000_000;
 const FUEL_PER_INPUT_BYTE: u64 = 16;
 const MAX_FUEL: u64 = 4_000_000;
-/// Address space, not memory: pages are only backed once touched.
-const STACK_BYTES: usize = 1 << 30;
+const BASE_MEMORY: usize = 256 << 20;
+const MEMORY_PER_INPUT_BYTE: usize = 32;
+/// Renders that had to be given up before a template is refused altogether: each leaves a thread.
+const MAX_PARKED: u32 = 3;
 const NAME: &str = "chat_template";
 
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     bos_token: String,
     eos_token: String,
+    parked: AtomicU32,
 }
 
 impl ChatTemplate {
     pub fn parse(source: &str, bos: &str, eos: &str, clock: Clock) -> Result<Self, String> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(format!("chat template has {} bytes, at most {MAX_SOURCE_BYTES} are read", source.len()));
-        }
-        let mut environment = environment(clock);
+        check_size("source", source.len(), MAX_SOURCE_BYTES)?;
         let source = without_generation_tags(source);
-        on_large_stack(|| {
+        let parsed = sandbox::run(BASE_MEMORY, move || {
+            let mut environment = environment(clock);
             environment.add_template_owned(NAME, source).map_err(|e| describe(&e))?;
-            Ok(())
-        })?;
-        Ok(ChatTemplate { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned() })
+            Ok(environment)
+        });
+        Ok(ChatTemplate {
+            environment: Arc::new(parsed.map_err(|failure| reason(&failure))?),
+            bos_token: bos.to_owned(),
+            eos_token: eos.to_owned(),
+            parked: AtomicU32::new(0),
+        })
     }
 
     /// `input` is a JSON object: messages, tools, add_generation_prompt and any other variable.
     pub fn render(&self, input: &str) -> Result<String, String> {
-        if input.len() > MAX_INPUT_BYTES {
-            return Err(format!("chat template input has {} bytes, at most {MAX_INPUT_BYTES} are read", input.len()));
+        check_size("input", input.len(), MAX_INPUT_BYTES)?;
+        if self.parked.load(Ordering::Relaxed) >= MAX_PARKED {
+            return Err("chat template: refused, it exceeded its limits before".to_owned());
         }
         let variables: Json =
             serde_json::from_str(input).map_err(|e| format!("chat template input: {e}"))?;
@@ -57,10 +67,16 @@ impl ChatTemplate {
         };
         self.add_defaults(&mut variables);
         let fuel = (BASE_FUEL + FUEL_PER_INPUT_BYTE * input.len() as u64).min(MAX_FUEL);
-        let output = on_large_stack(|| self.run(&variables, fuel))?;
-        if output.len() > MAX_OUTPUT_BYTES {
-            return Err(format!("chat template wrote {} bytes, at most {MAX_OUTPUT_BYTES} are allowed", output.len()));
-        }
+        let environment = self.environment.clone();
+        let memory = BASE_MEMORY + MEMORY_PER_INPUT_BYTE * input.len();
+        let output = sandbox::run(memory, move || run(&environment, variables, fuel));
+        let output = output.map_err(|failure| {
+            if matches!(failure, Failure::Parked(_)) {
+                self.parked.fetch_add(1, Ordering::Relaxed);
+            }
+            reason(&failure)
+        })?;
+        check_size("output", output.len(), MAX_OUTPUT_BYTES)?;
         Ok(output)
     }
 
@@ -76,13 +92,31 @@ impl ChatTemplate {
             variables.entry(name).or_insert(value);
         }
     }
+}
 
-    fn run(&self, variables: &Map<String, Json>, fuel: u64) -> Result<String, String> {
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel));
-        let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
-        template.render(Value::from(Serde(variables))).map_err(|e| describe(&e))
+fn check_size(what: &str, bytes: usize, limit: usize) -> Result<(), String> {
+    if bytes > limit {
+        return Err(format!("chat template {what} has {bytes} bytes, expected at most {limit}"));
     }
+    Ok(())
+}
+
+fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::Work(message) => message.clone(),
+        Failure::Parked(limit) => format!("chat template: {limit}"),
+    }
+}
+
+fn run(
+    environment: &Environment<'static>,
+    variables: Map<String, Json>,
+    fuel: u64,
+) -> Result<String, String> {
+    let mut environment = environment.clone();
+    environment.set_fuel(Some(fuel));
+    let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
+    template.render(Value::from(Serde(&variables))).map_err(|e| describe(&e))
 }
 
 fn environment(clock: Clock) -> Environment<'static> {
@@ -124,18 +158,6 @@ fn describe(error: &Error) -> String {
     format!("chat template{place}: {text}")
 }
 
-/// Runs `work` on a new thread and passes on its result, or its panic.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("chat-template".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || crate::ffi::catch(work))
-            .map_err(|e| format!("chat template: cannot start a thread: {e}"))?;
-        thread.join().unwrap_or_else(|_| Err("chat template: the renderer failed".to_owned()))
-    })
-}
-
 /// `{% generation %}` marks the assistant's words for training and prints what it encloses.
 fn without_generation_tags(source: &str) -> String {
     let mut output = String::with_capacity(source.len());
@@ -146,7 +168,8 @@ fn without_generation_tags(source: &str) -> String {
         rest = tag;
         let inside = tag.trim_start_matches(['-', '+']).trim_start();
         for (name, instead) in [("generation", "if true"), ("endgeneration", "endif")] {
-            let closes = |after: &str| after.trim_start().trim_start_matches(['-', '+']).starts_with("%}");
+            let closes =
+                |after: &str| after.trim_start().trim_start_matches(['-', '+']).starts_with("%}");
             if let Some(after) = inside.strip_prefix(name).filter(|after| closes(after)) {
                 output.push_str(&tag[..tag.len() - inside.len()]);
                 output.push_str(instead);

@@ -77,9 +77,17 @@ impl Tokenizer {
         Tokenizer::new(pipeline, rule, Frame::default())
     }
 
-    pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<i32>, String> {
+    pub fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<i32>, String> {
         if text.len() > MAX_TEXT_BYTES {
-            return Err(format!("text has {} bytes, at most {MAX_TEXT_BYTES} are encoded", text.len()));
+            return Err(format!(
+                "text has {} bytes, at most {MAX_TEXT_BYTES} are encoded",
+                text.len()
+            ));
         }
         check_whitespace_runs(text)?;
         let pipeline = if parse_special { &self.pipeline } else { self.plain() };
@@ -101,7 +109,11 @@ impl Tokenizer {
         })
     }
 
-    pub fn decode(self: &Arc<Self>, ids: &[i32], skip_special_tokens: bool) -> Result<String, String> {
+    pub fn decode(
+        self: &Arc<Self>,
+        ids: &[i32],
+        skip_special_tokens: bool,
+    ) -> Result<String, String> {
         let mut out = String::new();
         if self.rule == Rule::Library {
             let checked: Result<Vec<u32>, String> =
@@ -179,7 +191,9 @@ fn check_whitespace_runs(text: &str) -> Result<(), String> {
     for c in text.chars() {
         run = if c.is_whitespace() { run + 1 } else { 0 };
         if run > MAX_WHITESPACE_RUN {
-            return Err(format!("text has a run of more than {MAX_WHITESPACE_RUN} white space characters"));
+            return Err(format!(
+                "text has a run of more than {MAX_WHITESPACE_RUN} white space characters"
+            ));
         }
     }
     Ok(())
@@ -210,7 +224,9 @@ impl Outline {
         let is_word_piece = self.model.kind.as_deref() == Some("WordPiece");
         if let Some(prefix) = self.model.continuing_subword_prefix.as_deref() {
             if !is_word_piece && !prefix.is_empty() {
-                return Err(format!("model.continuing_subword_prefix is {prefix:?}, expected none"));
+                return Err(format!(
+                    "model.continuing_subword_prefix is {prefix:?}, expected none"
+                ));
             }
         }
         Ok(())
