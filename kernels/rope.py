@@ -44,36 +44,46 @@ def _rotate_head(
     """target[:head_dim] = rotation of source[:head_dim], normalised first where has_norm.
     cos, sin: (rotary_dim / 2) of the row's position."""
     half: tl.constexpr = rotary_dim // 2
-    pair = tl.arange(0, HALF)
-    in_pair = pair < half
     if interleaved:
-        first, second = pair * 2, pair * 2 + 1
+        # Every element with its partner in the other half of its pair: contiguous apart from a swap.
+        pair = tl.arange(0, HALF)[:, None]
+        member = tl.arange(0, 2)[None, :]
+        first = tl.arange(0, 2 * HALF)
+        in_first = first < rotary_dim
+        second = tl.reshape(2 * pair + 1 - member, [2 * HALF])
+        frequency = tl.reshape(pair + 0 * member, [2 * HALF])
     else:
-        first, second = pair, pair + half
-    x = tl.load(source + first, mask=in_pair, other=0.0).to(tl.float32)
-    y = tl.load(source + second, mask=in_pair, other=0.0).to(tl.float32)
+        first = tl.arange(0, HALF)
+        in_first = first < half
+        second = first + half
+        frequency = first
+    x = tl.load(source + first, mask=in_first, other=0.0).to(tl.float32)
+    y = tl.load(source + second, mask=in_first, other=0.0).to(tl.float32)
     if rotary_dim < head_dim:
         element = tl.arange(0, HEAD)
         in_rest = (element >= rotary_dim) & (element < head_dim)
         rest = tl.load(source + element, mask=in_rest, other=0.0).to(tl.float32)
     if has_norm:
-        total = tl.sum(x * x, axis=0) + tl.sum(y * y, axis=0)
+        total = tl.sum(x * x, axis=0)
+        if not interleaved:
+            total += tl.sum(y * y, axis=0)
         if rotary_dim < head_dim:
             total += tl.sum(rest * rest, axis=0)
         scale = tl.rsqrt(total / head_dim + eps)
-        x = x * scale * tl.load(norm_weight + first, mask=in_pair, other=0.0).to(tl.float32)
-        y = y * scale * tl.load(norm_weight + second, mask=in_pair, other=0.0).to(tl.float32)
-    c = tl.load(cos + pair, mask=in_pair, other=0.0)
-    s = tl.load(sin + pair, mask=in_pair, other=0.0)
-    tl.store(target + first, (x * c - y * s).to(target.dtype.element_ty), mask=in_pair)
-    tl.store(target + second, (y * c + x * s).to(target.dtype.element_ty), mask=in_pair)
+        x = x * scale * tl.load(norm_weight + first, mask=in_first, other=0.0).to(tl.float32)
+        y = y * scale * tl.load(norm_weight + second, mask=in_first, other=0.0).to(tl.float32)
+    c = tl.load(cos + frequency, mask=in_first, other=0.0)
+    s = tl.load(sin + frequency, mask=in_first, other=0.0)
+    if interleaved:
+        turned = x * c + y * tl.where(first < second, -s, s)
+        tl.store(target + first, turned.to(target.dtype.element_ty), mask=in_first)
+    else:
+        tl.store(target + first, (x * c - y * s).to(target.dtype.element_ty), mask=in_first)
+        tl.store(target + second, (y * c + x * s).to(target.dtype.element_ty), mask=in_first)
     if rotary_dim < head_dim:
         if has_norm:
-            rest = (
-                rest
-                * scale
-                * tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
-            )
+            weight = tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
+            rest = rest * scale * weight
         tl.store(target + element, rest.to(target.dtype.element_ty), mask=in_rest)
 
 
