@@ -74,28 +74,24 @@ def _byte(at, mask):
 
 
 @triton.jit
+def _two_bytes(at, mask):
+    """Little-endian, at an even address: all blocks and their fields have even sizes."""
+    return tl.load(at.to(tl.pointer_type(tl.int16), bitcast=True), mask=mask, other=0)
+
+
+@triton.jit
 def _half(at, mask):
-    """f16 stored at any byte address."""
-    bits = _byte(at, mask) | (_byte(at + 1, mask) << 8)
-    return bits.to(tl.int16).to(tl.float16, bitcast=True)
+    return _two_bytes(at, mask).to(tl.float16, bitcast=True)
 
 
 @triton.jit
 def _block_code(block, group, e, mask, FORMAT: tl.constexpr):
-    """Stored code of element `e` (0..31) of 32-element group `group` of the block at `block`."""
-    if FORMAT == _Q4_0:
-        return (_byte(block + 2 + e % 16, mask) >> (4 * (e // 16))) & 15
-    elif FORMAT == _Q4_1:
-        return (_byte(block + 4 + e % 16, mask) >> (4 * (e // 16))) & 15
-    elif FORMAT == _Q5_0 or FORMAT == _Q5_1:
+    """Stored 8-bit code of element `e` (0..31) of 32-element group `group` of the block at `block`."""
+    if FORMAT == _Q5_0 or FORMAT == _Q5_1:
         HIGH: tl.constexpr = 2 if FORMAT == _Q5_0 else 4
         low = (_byte(block + HIGH + 4 + e % 16, mask) >> (4 * (e // 16))) & 15
         code = low | (((_byte(block + HIGH + e // 8, mask) >> (e % 8)) & 1) << 4)
         return code - 16 if FORMAT == _Q5_0 else code
-    elif FORMAT == _Q8_0:
-        return _byte(block + 2 + e, mask)
-    elif FORMAT == _Q4_K:
-        return (_byte(block + 16 + 32 * (group // 2) + e, mask) >> (4 * (group % 2))) & 15
     elif FORMAT == _Q5_K:
         low = (_byte(block + 48 + 32 * (group // 2) + e, mask) >> (4 * (group % 2))) & 15
         return low | (((_byte(block + 16 + e, mask) >> group) & 1) << 4)
@@ -105,6 +101,31 @@ def _block_code(block, group, e, mask, FORMAT: tl.constexpr):
         low = (_byte(block + 64 * half + 32 * (quarter % 2) + e, mask) >> (4 * (quarter // 2))) & 15
         high = (_byte(block + 128 + 32 * half + e, mask) >> (2 * quarter)) & 3
         return (low | (high << 4)) - 32
+
+
+@triton.jit
+def _block_word(block, group, word, mask, FORMAT: tl.constexpr):
+    """Word `word` of the panels for 32-element group `group`: 8 codes of 4 bits or 4 codes of 8 bits."""
+    if FORMAT == _Q4_0 or FORMAT == _Q4_1 or FORMAT == _Q4_K:
+        if FORMAT == _Q4_K:
+            first = block + 16 + 32 * (group // 2) + 8 * word
+            shift = 4 * (group % 2)
+        else:
+            first = block + (2 if FORMAT == _Q4_0 else 4) + 8 * (word % 2)
+            shift = 4 * (word // 2)
+        packed = tl.zeros(mask.shape, dtype=tl.int32)
+        for i in tl.static_range(4):
+            pair = _two_bytes(first + 2 * i, mask).to(tl.int32) >> shift
+            packed |= ((pair & 15) | ((pair & 0xF00) << 8)) << (4 * i)
+        return packed
+    elif FORMAT == _Q8_0:
+        first = block + 2 + 4 * word
+        return (_two_bytes(first, mask).to(tl.int32) & 65535) | (_two_bytes(first + 2, mask).to(tl.int32) << 16)
+    else:
+        packed = tl.zeros(mask.shape, dtype=tl.int32)
+        for i in tl.static_range(4):
+            packed |= (_block_code(block, group, 4 * word + i, mask, FORMAT) & 255) << (8 * i)
+        return packed
 
 
 @triton.jit
@@ -157,14 +178,7 @@ def repack_blocks_kernel(
     for g in range(0, k // 32):
         at = source + (g // (block // 32)) * block_bytes
         sub = g % (block // 32)
-        packed = tl.zeros((WORDS, ROWS), dtype=tl.int32)
-        for i in tl.static_range(PER_WORD):
-            e = (word * PER_WORD + i)[:, None]
-            code = _block_code(at[None, :], sub, e, mask, format)
-            if bits == 4:
-                packed |= code << (4 * (i // 2) + 16 * (i % 2))
-            else:
-                packed |= (code & 255) << (8 * i)
+        packed = _block_word(at[None, :], sub, word[:, None], mask, format)
         tl.store(code_at[None, :] + (g * WORDS + word)[:, None] * 32, packed, mask=mask)
         for s in tl.static_range(32 // group):
             scale, minimum = _block_scale(at, sub * (32 // group) + s, inside, format)
