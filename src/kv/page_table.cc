@@ -41,7 +41,11 @@ bool PageTable::grow(int32_t slot, int32_t num_tokens) {
       static_cast<int32_t>((int64_t{num_tokens} + shape_.page_size - 1) / shape_.page_size);
   if (needed <= held) return true;
   if (needed > shape_.max_pages_per_sequence || needed - held > pool_.num_free()) return false;
-  for (int32_t at = held; at < needed; ++at) row(slot)[at] = *pool_.allocate();
+  for (int32_t at = held; at < needed; ++at) {
+    const std::optional<PageId> page = pool_.allocate();
+    NEREID_CHECK(page.has_value(), "the pool is empty");
+    row(slot)[at] = *page;
+  }
   num_pages_[static_cast<size_t>(slot)] = needed;
   return true;
 }

@@ -134,14 +134,15 @@ Result<PackChoice> parse_choice(const json& choice, std::span<const std::byte> f
   return parsed;
 }
 
-Status check_order(const std::vector<PackChoice>& choices) {
+Status check_order(std::span<const PackChoice> choices) {
   if (choices.empty()) return error("no choices");
   if (choices.back().max) return error("the last choice has a bound, expected \"max\": null");
+  int64_t before = -1;
   for (size_t at = 0; at + 1 < choices.size(); ++at) {
-    if (!choices[at].max) return error("choice {} has no bound and is not the last", at);
-    if (at > 0 && *choices[at].max <= *choices[at - 1].max) {
-      return error("choice {}: max {} does not ascend", at, *choices[at].max);
-    }
+    const PackChoice& choice = choices[at];
+    if (!choice.max) return error("choice {} has no bound and is not the last", at);
+    if (*choice.max <= before) return error("choice {}: max {} does not ascend", at, *choice.max);
+    before = *choice.max;
   }
   return {};
 }
@@ -190,7 +191,8 @@ Result<std::string_view> manifest_text(std::span<const std::byte> file) {
 
 Status check_version(const json& root) {
   NEREID_TRY(const std::string format, string_field(root, "format"));
-  if (format != "nereid-pack") return error("format '{}', expected 'nereid-pack'", printable(format));
+  if (format != "nereid-pack")
+    return error("format '{}', expected 'nereid-pack'", printable(format));
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   NEREID_TRY(const int64_t version, int_field(root, "version", 0, kMax));
   if (version != kFormatVersion) {

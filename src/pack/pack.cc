@@ -47,7 +47,8 @@ Result<Pack> Pack::open(const std::string& path, std::span<const std::string> ta
   for (size_t at = 0; at < manifest.variants.size(); ++at) {
     const PackVariant& variant = manifest.variants[at];
     std::string name = variant_name(variant.kernel, variant.key);
-    if (!pack.index_.emplace(name, at).second) return error("{}: {} twice", path, printable(name, 512));
+    if (!pack.index_.emplace(name, at).second)
+      return error("{}: {} twice", path, printable(name, 512));
   }
   pack.target_ = std::move(manifest.target);
   pack.triton_version_ = std::move(manifest.triton_version);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -49,15 +50,17 @@ uint64_t meminfo(const std::string& name) {
 
 Result<void*> map_huge(uint64_t bytes) {
   const uint64_t reserved = bytes + kHugePage;
-  void* raw = ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED) return error("out of memory: cannot map {}", format_bytes(bytes));
+  void* mapped =
+      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return error("out of memory: cannot map {}", format_bytes(bytes));
+  // Cut off what lies before the first huge page and after the block.
+  auto* raw = static_cast<std::byte*>(mapped);
   const auto start = reinterpret_cast<uint64_t>(raw);
-  const uint64_t aligned = round_up(start, kHugePage);
-  if (aligned > start) ::munmap(raw, aligned - start);
-  const uint64_t tail = start + reserved - (aligned + bytes);
-  if (tail > 0) ::munmap(reinterpret_cast<void*>(aligned + bytes), tail);
-  ::madvise(reinterpret_cast<void*>(aligned), bytes, MADV_HUGEPAGE);  // a wish
-  return reinterpret_cast<void*>(aligned);
+  const uint64_t head = round_up(start, kHugePage) - start;
+  if (head > 0) ::munmap(raw, head);
+  if (head < kHugePage) ::munmap(raw + head + bytes, kHugePage - head);
+  ::madvise(raw + head, bytes, MADV_HUGEPAGE);  // a wish
+  return raw + head;
 }
 
 }  // namespace
