@@ -203,6 +203,8 @@ TEST_F(Commands, ErrorsAreOneLineAndExitCodeOne) {
   const Outcome outcome = run({"run", "x", "-m", "missing.gguf"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_EQ(outcome.err, "nereid: error: missing.gguf: no such file\n");
+  EXPECT_EQ(run({"run", "x", "--trace", "/no/such/folder/t.json"}).err,
+            "nereid: error: --trace /no/such/folder/t.json: No such file or directory\n");
   fake.max_context = 4;
   EXPECT_THAT(run({"run", "too long"}).err, HasSubstr("at most 3 fit"));
 }

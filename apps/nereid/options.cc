@@ -1,9 +1,13 @@
 // See options.h.
 #include "apps/nereid/options.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <filesystem>
 #include <string_view>
 
 #include "apps/nereid/default_model.h"
@@ -27,6 +31,16 @@ Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
     return error("--logit-bias: found '{}', expected ID:VALUE such as 42:-5.5", text);
   }
   return std::pair{id, value};
+}
+
+// Found out before the work rather than after it.
+Status check_trace_place(const std::string& path) {
+  if (path.empty()) return {};
+  const std::string folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && access(folder.c_str(), W_OK) != 0) {
+    return error("--trace {}: {}", path, std::strerror(errno));
+  }
+  return {};
 }
 
 }  // namespace
@@ -61,6 +75,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& needs) {
+  NEREID_RETURN_IF_ERROR(check_trace_place(options.trace));
   LoadOptions load;
   NEREID_TRY(load.model_path, resolve_model(options.model));
   load.device = options.device;

@@ -88,15 +88,26 @@ def test_damaged_pack(nereid: Nereid, tiny_model, cache: Path, damage: str) -> N
     assert cache.read_bytes() == good
 
 
-def test_foreign_pack(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
-    own = nereid("inspect", cache, "--json").json()["target"]
-    foreign = "cpu:x86-64-v3" if own != "cpu:x86-64-v3" else "cpu:x86-64-v4"
-    other = tmp_path / "foreign.pack"
-    done = nereid("compile", tiny_model, "--target", foreign, "-o", other)
+def pack_for(nereid: Nereid, tiny_model: Path, target: str, folder: Path) -> Path:
+    path = folder / "other.pack"
+    done = nereid("compile", tiny_model, "--target", target, "-o", path)
     assert done.code == 0, done.err
-    assert nereid("inspect", other, "--json").json()["target"] == foreign
-    shutil.copy(other, cache)
+    assert nereid("inspect", path, "--json").json()["target"] == target
+    return path
+
+
+def test_foreign_pack(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
+    """A pack for another processor is made here, and refused here."""
+    runnable = nereid("devices", "--json").json()[0]["targets"]
+    foreign = next(t for t in ("cpu:sapphirerapids", "cpu:znver4") if t not in runnable)
+    shutil.copy(pack_for(nereid, tiny_model, foreign, tmp_path), cache)
     assert foreign in run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).error()
+
+
+def test_pack_for_an_older_processor(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
+    assert "cpu:x86-64-v3" in nereid("devices", "--json").json()[0]["targets"]
+    shutil.copy(pack_for(nereid, tiny_model, "cpu:x86-64-v3", tmp_path), cache)
+    assert run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).json()["token_ids"]
 
 
 @pytest.mark.parametrize("target", ["cpu:abacus", "quantum:1", "cpu", ""])
