@@ -23,6 +23,20 @@ Pattern Emitter::scale_pattern(Pattern pattern, int64_t factor) {
   return patterns_.intern(std::move(scaled));
 }
 
+Lanes Emitter::settle(const Lanes& value) {
+  if (!value.affine() || value.scale) return value;
+  int64_t shared = value.pattern->front();
+  if (shared == 0) return value;
+  std::vector<int64_t> rest(*value.pattern);
+  for (int64_t& offset : rest) offset -= shared;
+  llvm::Type* type = value.value->getType();
+  llvm::Value* base =
+      type->isPointerTy()
+          ? builder_.CreateGEP(builder_.getInt8Ty(), value.value, i64(shared))
+          : builder_.CreateAdd(value.value, llvm::ConstantInt::getSigned(type, shared, true));
+  return Lanes::make_affine(base, nullptr, patterns_.intern(std::move(rest)));
+}
+
 std::optional<Lanes> Emitter::add_lanes(const Lanes& a, const Lanes& b, bool subtract) {
   if (a.vector() || b.vector()) return std::nullopt;
   llvm::Value* base = subtract ? builder_.CreateSub(a.value, b.value)
@@ -33,7 +47,11 @@ std::optional<Lanes> Emitter::add_lanes(const Lanes& a, const Lanes& b, bool sub
     if (!subtract) return Lanes::make_affine(base, b.scale, b.pattern);
     return Lanes::make_affine(base, b.scale, scale_pattern(b.pattern, -1));
   }
-  if (a.scale != b.scale) return std::nullopt;
+  if (a.scale != b.scale) {
+    if (!a.scale && a.constant_offset()) return add_lanes(settle(a), b, subtract);
+    if (!b.scale && b.constant_offset()) return add_lanes(a, settle(b), subtract);
+    return std::nullopt;
+  }
   return Lanes::make_affine(base, a.scale, combine(a.pattern, b.pattern, sign));
 }
 
@@ -45,6 +63,9 @@ std::optional<Lanes> Emitter::multiply_lanes(const Lanes& a, const Lanes& b) {
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(b.value);
   if (constant && constant->getValue().isSignedIntN(31)) {
     return Lanes::make_affine(base, a.scale, scale_pattern(a.pattern, constant->getSExtValue()));
+  }
+  if (auto shared = a.constant_offset(); shared && !a.scale) {
+    return multiply_lanes(settle(a), b);
   }
   llvm::Value* scale = a.scale ? builder_.CreateMul(a.scale, b.value) : b.value;
   return Lanes::make_affine(base, scale, a.pattern);
@@ -134,6 +155,12 @@ Lanes Emitter::add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type
     if (!pointer.pattern) return Lanes::make_affine(base, scale, pattern);
     if (pointer.scale == scale) {
       return Lanes::make_affine(base, scale, combine(pointer.pattern, pattern, 1));
+    }
+    if (!pointer.scale && pointer.constant_offset()) {
+      return add_pointer(settle(pointer), offset, pointee, lanes);
+    }
+    if (!offset.scale && offset.constant_offset()) {
+      return add_pointer(pointer, settle(offset), pointee, lanes);
     }
   }
   // A scalar base with a vector of 32-bit offsets is what gather instructions want.

@@ -91,7 +91,7 @@ void Emitter::choose_operands(DotPlan& dot) {
 
   // b as vectors along n, groups of k inside.
   double in_place =
-      cost_at(b, [&] { return group_point(dot, unknown_index(), unknown_index()); }, dot.compute);
+      cost_at(b, [&] { return group_point(dot, unknown_index(), 0, unknown_index()); }, dot.compute);
   double rows = group * cost_at(b, [&] {
     Coord k{.base = unknown_index(), .align = 1};
     return dot.point({k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);

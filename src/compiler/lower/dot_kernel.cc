@@ -25,9 +25,9 @@ Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
 }
 
 // a at (m, group of k), spread over a vector.
-Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group) {
+Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset) {
   unsigned group = static_cast<unsigned>(dot.group), width = dot.lanes * group;
-  Coord k = scaled_coord(k_group, dot.group, steps(group));
+  Coord k = group_coord(dot, k_group, offset, group, 1);
   Coord row{.base = m, .align = 1};
   Lanes value;
   if (dot.a) {
@@ -47,14 +47,15 @@ Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group) {
 }
 
 // b at (group of k, block of n).
-Value* Emitter::load_b(const DotPlan& dot, Value* k_group, Value* n_block) {
+Value* Emitter::load_b(const DotPlan& dot, Value* k_group, int64_t offset, Value* n_block) {
   unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
   if (dot.b) {
+    Value* group = builder_.CreateAdd(k_group, i64(offset), "", true, true);
     return builder_.CreateAlignedLoad(widen(type_of(dot.compute), width),
-                                      packed_b_address(dot, k_group, n_block), llvm::Align(4));
+                                      packed_b_address(dot, group, n_block), llvm::Align(4));
   }
   mlir::Type from = mlir::getElementTypeOrSelf(dot.op.getB().getType());
-  Lanes value = eval(dot.op.getB(), group_point(dot, k_group, n_block));
+  Lanes value = eval(dot.op.getB(), group_point(dot, k_group, offset, n_block));
   return vector_of(convert_lanes(value, from, dot.compute, width), width);
 }
 
@@ -105,11 +106,11 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       }
     }
   }
-  auto step = [&](Value* k_group, int64_t set) {
+  auto step = [&](Value* k_group, int64_t offset, int64_t set) {
     llvm::SmallVector<Value*, 8> b;
-    for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, column_at(c)));
+    for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, offset, column_at(c)));
     for (int64_t r = 0; r < rows; ++r) {
-      Value* a = load_a(dot, row_at(r), k_group);
+      Value* a = load_a(dot, row_at(r), k_group, offset);
       for (int64_t c = 0; c < columns; ++c) {
         auto* slot = slots[(set * rows + r) * columns + c];
         builder_.CreateStore(dot_step(dot, builder_.CreateLoad(type, slot), a, b[c]), slot);
@@ -118,17 +119,11 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   };
   // Computed in registers where it is used: with constant indices its index arithmetic folds away.
   bool unrolled = !dot.b && count * columns <= 64 && dot.m <= rows;
-  if (unrolled) {
-    MemoLevel level(*this);
-    for (int64_t k = 0; k < count; ++k) step(i64(k), k % sets);
-  } else {
-    int unroll = sets >= 4 ? 1 : (count / sets) % 4 == 0 ? 4 : (count / sets) % 2 == 0 ? 2 : 1;
-    emit_loop(i64(0), i64(count), i64(sets), [&](Value* k_group) {
-      for (int64_t s = 0; s < sets; ++s) {
-        step(builder_.CreateAdd(k_group, i64(s), "", true, true), s);
-      }
-    }, unroll);
-  }
+  int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
+  while (count % together != 0) together /= 2;
+  emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
+    for (int64_t k = 0; k < together; ++k) step(k_group, k, k % sets);
+  });
   bool real = dot.accumulator.isF32() || dot.accumulator.isF64();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {

@@ -13,12 +13,24 @@ static Pattern range_pattern(PatternPool& pool, unsigned lanes, int64_t div, int
   return pool.intern(std::move(offsets));
 }
 
+// k = (k_group + offset) * group + lane % group, for lanes that are `div` apart. The constant offset stays
+// visible, so that `k % 8` folds in unrolled code.
+Coord Emitter::group_coord(const DotPlan& dot, Value* k_group, int64_t offset, unsigned lanes,
+                           int64_t div) {
+  std::vector<int64_t> offsets(lanes);
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    offsets[lane] = offset * dot.group + (lane / div) % dot.group;
+  }
+  Coord k = scaled_coord(k_group, dot.group, patterns_.intern(std::move(offsets)));
+  k.align = dot.group * std::min<int64_t>(known_align(k_group), 1 << 20);
+  return k;
+}
+
 // Elements (k .. k + group) x (n .. n + lanes) of b, groups innermost.
-Point Emitter::group_point(const DotPlan& dot, Value* k_group, Value* n_block) {
+Point Emitter::group_point(const DotPlan& dot, Value* k_group, int64_t offset, Value* n_block) {
   unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
-  Coord k = scaled_coord(k_group, dot.group, range_pattern(patterns_, width, 1, dot.group));
   Coord n = scaled_coord(n_block, dot.lanes, range_pattern(patterns_, width, dot.group, dot.lanes));
-  return dot.point({k, n}, width);
+  return dot.point({group_coord(dot, k_group, offset, width, 1), n}, width);
 }
 
 // Rows of `lanes` 32-bit elements to columns.
@@ -81,34 +93,38 @@ Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, Value* n_bl
   return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.b->base, offset);
 }
 
-// b lies along n: `group` rows are interleaved.
+// b lies along n: `group` rows are interleaved. Several groups at a time, so that what depends on k
+// modulo small numbers (the place of a 4-bit code in its word) is constant.
 void Emitter::pack_b_rows(DotPlan& dot) {
   mlir::Value b = dot.op.getB();
   mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
   unsigned lanes = dot.lanes;
-  Pattern along = steps(lanes);
-  emit_loop(i64(0), i64(dot.k / dot.group), i64(1), [&](Value* k_group) {
-    emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
-      llvm::SmallVector<Value*, 4> rows;
-      Value* first = builder_.CreateMul(k_group, i64(dot.group), "", true, true);
-      for (int64_t row = 0; row < dot.group; ++row) {
-        Coord k{.base = builder_.CreateAdd(first, i64(row), "", true, true),
-                .align = row == 0 ? dot.group : 1};
-        Point point = dot.point({k, scaled_coord(n_block, lanes, along)}, lanes);
-        Lanes value = convert_lanes(eval(b, point), from, dot.compute, lanes);
-        rows.push_back(vector_of(value, lanes));
-      }
-      Value* all = concat(rows);
-      if (dot.group > 1) {
-        llvm::SmallVector<int, 64> order;
-        for (unsigned lane = 0; lane < lanes; ++lane) {
-          for (int64_t row = 0; row < dot.group; ++row) {
-            order.push_back(static_cast<int>(row * lanes + lane));
-          }
+  int64_t count = dot.k / dot.group, together = 8 / dot.group;
+  while (count % together != 0) --together;
+  emit_loop(i64(0), i64(dot.n / lanes), i64(1), [&](Value* n_block) {
+    emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
+      for (int64_t offset = 0; offset < together; ++offset) {
+        llvm::SmallVector<Value*, 4> rows;
+        for (int64_t row = 0; row < dot.group; ++row) {
+          Coord k = group_coord(dot, k_group, offset, 1, 1);
+          k.pattern = patterns_.intern(std::vector<int64_t>(lanes, offset * dot.group + row));
+          Point point = dot.point({k, scaled_coord(n_block, lanes, steps(lanes))}, lanes);
+          Lanes value = convert_lanes(eval(b, point), from, dot.compute, lanes);
+          rows.push_back(vector_of(value, lanes));
         }
-        all = builder_.CreateShuffleVector(all, order);
+        Value* all = concat(rows);
+        if (dot.group > 1) {
+          llvm::SmallVector<int, 64> order;
+          for (unsigned lane = 0; lane < lanes; ++lane) {
+            for (int64_t row = 0; row < dot.group; ++row) {
+              order.push_back(static_cast<int>(row * lanes + lane));
+            }
+          }
+          all = builder_.CreateShuffleVector(all, order);
+        }
+        Value* group = builder_.CreateAdd(k_group, i64(offset), "", true, true);
+        builder_.CreateAlignedStore(all, packed_b_address(dot, group, n_block), llvm::Align(4));
       }
-      builder_.CreateAlignedStore(all, packed_b_address(dot, k_group, n_block), llvm::Align(4));
     });
   });
 }
@@ -124,7 +140,7 @@ void Emitter::compute_correction(DotPlan& dot) {
     builder_.CreateStore(llvm::Constant::getNullValue(sums), slot);
     emit_loop(i64(0), i64(dot.k / 4), i64(1), [&](Value* k_group) {
       Value* sum = builder_.CreateLoad(sums, slot);
-      Value* group = load_b(dot, k_group, n_block);
+      Value* group = load_b(dot, k_group, 0, n_block);
       builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
     });
     Value* address = builder_.CreateInBoundsGEP(sums, dot.correction->base, n_block);

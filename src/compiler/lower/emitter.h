@@ -141,6 +141,7 @@ class Emitter {
                                     bool remainder);
   Lanes add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type pointee, unsigned lanes);
   Pattern combine(Pattern a, Pattern b, int64_t sign);
+  Lanes settle(const Lanes& value);  // what lanes share goes into the base
   Pattern scale_pattern(Pattern pattern, int64_t factor);
 
   // --- elementwise.cc, cast.cc, math_ops.cc: one op on scalars or vectors ------------------------------------------
@@ -249,7 +250,10 @@ class Emitter {
   void pack_a(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);
   Lanes convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes);
-  Point group_point(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  Point group_point(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
+                    llvm::Value* n_block);
+  Coord group_coord(const DotPlan& dot, llvm::Value* k_group, int64_t offset, unsigned lanes,
+                    int64_t div);
   llvm::SmallVector<llvm::Value*, 4> transpose(llvm::ArrayRef<llvm::Value*> rows);
   void pack_operands(DotPlan& dot);
   void pack_b_transposed(DotPlan& dot);
@@ -257,8 +261,9 @@ class Emitter {
   void compute_correction(DotPlan& dot);
   llvm::Value* packed_b_address(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
   llvm::Value* dot_step(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
-  llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group);
-  llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group, int64_t offset);
+  llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
+                      llvm::Value* n_block);
   llvm::Value* d_address(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   llvm::Value* dot_start(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,

@@ -215,6 +215,11 @@ Lanes Emitter::eval_elementwise(mlir::Operation* op, mlir::Value value, const Po
       if (auto affine = affine_op(op, operands, point.lanes, mode)) return *affine;
     }
   }
+  uniform = true;
+  for (Lanes& operand : operands) {
+    if (operand.constant_offset()) operand = settle(operand);
+    uniform &= operand.uniform();
+  }
   llvm::SmallVector<llvm::Value*, 4> values;
   for (const Lanes& operand : operands) {
     values.push_back(uniform ? operand.value : vector_of(operand, point.lanes));

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "llvm/ADT/SmallVector.h"
@@ -63,6 +64,15 @@ struct Lanes {
   bool uniform() const { return kind == Kind::kUniform; }
   bool affine() const { return kind == Kind::kAffine; }
   bool vector() const { return kind == Kind::kVector; }
+
+  // The offset that all lanes share, if they share one.
+  std::optional<int64_t> constant_offset() const {
+    if (!pattern) return 0;
+    for (int64_t offset : *pattern) {
+      if (offset != pattern->front()) return std::nullopt;
+    }
+    return pattern->front();
+  }
 
   static Lanes make_uniform(llvm::Value* value) { return {Kind::kUniform, value, nullptr, nullptr}; }
   static Lanes make_vector(llvm::Value* value) { return {Kind::kVector, value, nullptr, nullptr}; }

@@ -198,6 +198,7 @@ llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm:
 Lanes Emitter::load_lanes(const Access& access, const std::optional<Lanes>& other,
                           unsigned lanes) {
   Access plain = access;
+  plain.pointer = settle(access.pointer);
   if (plain.mask && !plain.mask->affine()) {
     auto* known = llvm::dyn_cast<llvm::Constant>(plain.mask->value);
     if (known && known->isAllOnesValue()) plain.mask.reset();
@@ -253,7 +254,9 @@ void Emitter::store_scatter(const Access& access, llvm::Value* mask, llvm::Value
   }
 }
 
-void Emitter::store_lanes(const Access& access, const Lanes& value, unsigned lanes) {
+void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lanes) {
+  Access access = target;
+  access.pointer = settle(target.pointer);
   llvm::Value* mask = nullptr;
   if (access.mask) {
     mask = access.mask->value;

@@ -254,6 +254,22 @@ bool Planner::is_yielded(mlir::Value value) {
   return false;
 }
 
+// Computed from ranges, constants and scalars only: mostly folded into addresses.
+bool Planner::is_index_like(mlir::Value value) {
+  llvm::SmallVector<mlir::Value, 16> work = {value};
+  llvm::DenseSet<mlir::Value> seen;
+  while (!work.empty()) {
+    mlir::Value next = work.pop_back_val();
+    if (!is_tensor(next) || !seen.insert(next).second) continue;
+    if (plan_.inductions.count(next)) continue;
+    mlir::Operation* op = next.getDefiningOp();
+    if (!op || stored_.count(next) || mlir::isa<tt::LoadOp, tt::GatherOp>(op)) return false;
+    if (!is_lazy_op(op)) return false;
+    work.append(op->operand_begin(), op->operand_end());
+  }
+  return true;
+}
+
 bool Planner::decide(mlir::Operation* op, mlir::Value value) {
   if (!is_lazy_op(op)) {
     if (auto loop = mlir::dyn_cast<scf::ForOp>(op)) {
@@ -279,7 +295,10 @@ bool Planner::decide(mlir::Operation* op, mlir::Value value) {
   for (auto [root, count] : readers.roots) times += count;
   double cost = lazy_cost(value);
   bool small = num_elements(value.getType()) <= small_elements_;
-  if (element.isInteger() && !mlir::isa<tt::LoadOp>(op) && cost < 4) return false;
+  if (element.isInteger() && cost < (is_index_like(value) ? 40 : 4) &&
+      !mlir::isa<tt::LoadOp>(op)) {
+    return false;
+  }
   if (small) return times > 1.01 && cost >= 1.5;
   return (cost - 1) * times > cost + 3;
 }

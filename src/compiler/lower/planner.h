@@ -31,6 +31,7 @@ class Planner {
   double lazy_cost(mlir::Value value);
   bool load_is_endangered(mlir::triton::LoadOp load, const Readers& readers);
   bool is_yielded(mlir::Value value);
+  bool is_index_like(mlir::Value value);
   bool decide(mlir::Operation* op, mlir::Value value);
 
   // storage.cc

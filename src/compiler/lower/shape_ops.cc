@@ -94,7 +94,11 @@ void Emitter::emit_map(tt::MapElementwiseOp op) {
         set_scalar(block.getArgument(argument++), vector_of(eval(source, at(k)), 1));
       }
     }
+    auto nest_memos = std::exchange(memos_, {});  // each op of the block starts its own
+    uint64_t nest_temps = temp_used_;
     emit_block(block);
+    memos_ = std::move(nest_memos);
+    temp_used_ = nest_temps;
     unsigned out = 0;
     mlir::Operation* end = block.getTerminator();
     for (mlir::Value result : op.getResult()) {
