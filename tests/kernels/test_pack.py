@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels import pack
+from kernels import pack_file
 
 ROOT = Path(__file__).resolve().parents[2]
 NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "bf16", "dim": 64, "has_index": 0}
@@ -60,7 +60,7 @@ def test_contents(tmp_path: Path, cc: Path) -> None:
     done = build(tmp_path, cc)
     assert done.returncode == 0, done.stderr
     content = (tmp_path / "m.pack").read_bytes()
-    manifest = pack.read_manifest(tmp_path / "m.pack")
+    manifest = pack_file.read_manifest(tmp_path / "m.pack")
     assert (
         manifest["target"] == "cpu:znver4"
         and manifest["triton"] == "3.9.0"
@@ -109,7 +109,7 @@ def test_objects_are_cached(tmp_path: Path, cc: Path) -> None:
 
 def test_native_is_resolved(tmp_path: Path, cc: Path) -> None:
     assert build(tmp_path, cc, target="cpu:native").returncode == 0
-    assert pack.read_manifest(tmp_path / "m.pack")["target"] == "cpu:testcpu"
+    assert pack_file.read_manifest(tmp_path / "m.pack")["target"] == "cpu:testcpu"
 
 
 def test_progress(tmp_path: Path, cc: Path) -> None:
@@ -193,7 +193,7 @@ def test_list_and_verify(tmp_path: Path, cc: Path) -> None:
     assert "rms_norm(x_dtype=f32" in command("--list", str(path)).stdout
     assert "good, 3 variants for cpu:znver4" in command("--verify", str(path)).stdout
     content = bytearray(path.read_bytes())
-    manifest = pack.read_manifest(path)
+    manifest = pack_file.read_manifest(path)
     blob = manifest["kernels"][0]["choices"][0]["blob"]["offset"]
     for place, value, message in (
         (0, 0x58, "not a pack"),
