@@ -6,6 +6,7 @@ crash or an endless loop is a failed case, not the end of the run."""
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import mmap
 import os
 import select
@@ -114,6 +115,7 @@ def _in_child(action) -> str:
         code = 1
         try:
             os.close(reader)
+            faulthandler.disable()  # a crash is reported by the parent
             action()
             code = 0
         except BaseException as error:  # noqa: BLE001  (reported to the parent)
