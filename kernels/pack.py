@@ -123,7 +123,12 @@ class _Progress:
 
 def make(options: argparse.Namespace) -> None:
     from kernels import objects
+    from kernels.generate import kernel_sources_sha256
 
+    if options.expect_sources not in (None, kernel_sources_sha256()):
+        raise PackError(
+            f"the kernels in {Path(__file__).parent} are not those that the program was built from; build it again"
+        )
     variants = read_request(options.request)
     if not variants:
         raise PackError(f"{options.request}: no variants")
@@ -178,6 +183,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--progress-fd",
         type=int,
         help="write one JSON line per finished variant to this descriptor",
+    )
+    parser.add_argument(
+        "--expect-sources", metavar="SHA256", help="fail at once if the kernel sources are others"
     )
     options = parser.parse_args(arguments)
     if options.request and not (options.target and options.out):

@@ -126,6 +126,7 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   flag("--out", out);
   flag("--cc", fs::absolute(tools.compiler).string());
   flag("--progress-fd", "3");
+  flag("--expect-sources", request.sources_sha256);
   if (options.jobs > 0) flag("--jobs", std::to_string(options.jobs));
   run.working_dir = kernels.parent_path().string();
   run.on_progress_line = [&](std::string_view line) { report_progress(line, options); };

@@ -101,10 +101,11 @@ TEST_F(PackCacheTest, BuildsOnceAndReportsProgress) {
   EXPECT_EQ(seen, (std::vector<std::string>{"1/2 a", "2/2 b"}));
   EXPECT_EQ(files_in_cache(), 1u);  // the request file is gone
   const std::string flags = *read_file(dir_ + "/flags", 10'000);
-  EXPECT_THAT(flags,
-              AllOf(HasSubstr("-m kernels.pack --request "), HasSubstr("--target cpu:test"),
-                    HasSubstr("--jobs 3"), HasSubstr("--progress-fd 3"),
-                    HasSubstr("--cc " + dir_ + "/nereid-cc"), HasSubstr("\n" + dir_ + "/src\n")));
+  EXPECT_THAT(
+      flags,
+      AllOf(HasSubstr("-m kernels.pack --request "), HasSubstr("--target cpu:test"),
+            HasSubstr("--jobs 3"), HasSubstr("--progress-fd 3"), HasSubstr("--expect-sources aaaa"),
+            HasSubstr("--cc " + dir_ + "/nereid-cc"), HasSubstr("\n" + dir_ + "/src\n")));
   install_toolchain("exit 1\n");
   EXPECT_TRUE(open_or_build_pack(request_, {}).has_value());  // from the cache
 }
