@@ -2,13 +2,11 @@
 #include "src/compiler/compile.h"
 
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <set>
 
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "mlir/IR/MLIRContext.h"
 #include "src/compiler/backend/backend.h"
 #include "src/compiler/dialect/tt.h"
@@ -21,16 +19,10 @@ namespace nereid {
 namespace {
 
 Result<std::string> read_input(const std::string& path) {
-  std::string text;
-  if (path == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-    return text;
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return error("{}: cannot open", path);
-  text.assign(std::istreambuf_iterator<char>(file), {});
-  if (file.bad()) return error("{}: cannot read", path);
-  return text;
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(path);
+  if (std::error_code problem = buffer.getError())
+    return error("{}: cannot read: {}", path, problem.message());
+  return (*buffer)->getBuffer().str();
 }
 
 std::string print_ttir(mlir::ModuleOp module, bool locations) {
