@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kernels import pack_file
+from kernels.generate import kernel_sources_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "bf16", "dim": 64, "has_index": 0}
@@ -169,6 +170,13 @@ def test_disk_full(tmp_path: Path, cc: Path) -> None:
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "no space left on the disk" in done.stderr
     assert not [path for path in tmp_path.iterdir() if "full.pack" in path.name]
+
+
+def test_other_sources(tmp_path: Path, cc: Path) -> None:
+    done = build(tmp_path, cc, "--expect-sources", "0" * 64)
+    assert done.returncode == 1 and "not those that the program was built from" in done.stderr
+    assert not (tmp_path / "m.pack").exists()
+    assert build(tmp_path, cc, "--expect-sources", kernel_sources_sha256()).returncode == 0
 
 
 def test_unwritable_folder(tmp_path: Path, cc: Path) -> None:
