@@ -86,9 +86,10 @@ step_conformance() {
     --cases $cases
 }
 
-readonly SANITIZED_TESTS='base_test|pack_test|weights_test|quant_test|text_test|commands_test|kv_test|hostile'
+# The list is target sanitized_tests in tests/fuzz/CMakeLists.txt.
+readonly SANITIZED='^(base|pack|kv|quant|text|weights|commands|device|hostile_models|device_conformance)_test$'
 step_sanitizers() {
-  step_ctest build/fuzz -R "$SANITIZED_TESTS"
+  step_ctest build/fuzz -R "$SANITIZED"
 }
 
 # Each fuzz target for that many seconds, from its seeds.
@@ -131,7 +132,7 @@ run_all_tests() {
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then
-    step sanitizer-build build fuzz all
+    step sanitizer-build build fuzz sanitized_tests fuzzers
     step sanitizers step_sanitizers
     step fuzzers step_fuzzers 10
   fi
