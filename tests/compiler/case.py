@@ -34,7 +34,7 @@ class Case:
     aligned: bool = False  # pointers are 16-byte aligned and the kernel knows
     threads: int = 1
     compare: Callable[[Mapping[str, np.ndarray], SimpleNamespace], None] | None = None
-    max_compile_s: float = 10.0
+    max_compile_s: float = 4.0  # CPU seconds
     unsupported: str = ""  # part of the diagnostic of an op that is refused on purpose
 
     @property

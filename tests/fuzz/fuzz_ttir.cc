@@ -1,0 +1,19 @@
+// TTIR text of any bytes: parsed, checked and brought into the form that the lowering expects.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "mlir/IR/MLIRContext.h"
+#include "src/compiler/dialect/tt.h"
+#include "src/compiler/front/front.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  mlir::MLIRContext context;
+  nereid::prepare_context(context);
+  std::string_view text(reinterpret_cast<const char*>(bytes), size);
+  auto module = nereid::parse_ttir(context, text, "input");
+  if (!module) return 0;
+  if (!nereid::check_ttir(**module)) return 0;
+  (void)nereid::run_front(**module, nullptr);
+  return 0;
+}
