@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{filters, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value as Json};
 
@@ -128,6 +128,8 @@ fn environment(clock: Clock) -> Environment<'static> {
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.set_recursion_limit(200);
     environment.add_filter("tojson", python_json::tojson);
+    environment.add_filter("int", int_or_default);
+    environment.add_filter("float", float_or_default);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
     });
@@ -136,6 +138,35 @@ fn environment(clock: Clock) -> Environment<'static> {
             .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {e}")))
     });
     environment
+}
+
+/// Jinja2's `int` gives its default, 0, for what is no number; minijinja's is an error then.
+fn int_or_default(
+    state: &State,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let default = default_of(default, &options, Value::from(0))?;
+    filters::int(state, value, Some(default), base, options)
+}
+
+fn float_or_default(
+    state: &State,
+    value: &Value,
+    default: Option<Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let default = default_of(default, &options, Value::from(0.0))?;
+    filters::float(state, value, Some(default), options)
+}
+
+fn default_of(given: Option<Value>, options: &Kwargs, usual: Value) -> Result<Value, Error> {
+    match given {
+        Some(value) => Ok(value),
+        None => Ok(options.get::<Option<Value>>("default")?.unwrap_or(usual)),
+    }
 }
 
 const RAISED: &str = "raise_exception: ";
