@@ -21,6 +21,15 @@ DEFAULT_MODEL = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 TIMEOUT = 300
 
 
+def pytest_configure() -> None:
+    """Under xdist each worker, and the program it runs, keeps to one core: two programs that each take
+    all cores would mostly wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
+
+
 @dataclass
 class Outcome:
     code: int
