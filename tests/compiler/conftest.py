@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cc", default=str(ROOT / "build/release/nereid-cc"))
     parser.addoption("--cpu", default="native", help="comma-separated: native,x86-64-v4,x86-64-v3")
+    parser.addoption("--random", type=int, default=30, help="number of random kernels")
     parser.addoption("--ttir", default="raw", choices=("raw", "optimized", "both"))
 
 
