@@ -248,10 +248,14 @@ Result<text::GgufVocabulary> read_vocabulary(const File& file) {
   vocabulary.eos_id = fields.integer_or("eos_token_id", ids, -1);
   vocabulary.unk_id = fields.integer_or("unknown_token_id", ids, -1);
   vocabulary.pad_id = fields.integer_or("padding_token_id", ids, -1);
-  // Files of before these keys: SentencePiece models put BOS first, byte-level BPE models do not.
-  vocabulary.add_bos = fields.boolean_or("add_bos_token", vocabulary.model == "llama");
-  vocabulary.add_eos = fields.boolean_or("add_eos_token", false);
-  vocabulary.add_space_prefix = fields.boolean_or("add_space_prefix", true);
+  // Absent keys stay absent: the tokenizer knows what is usual for its kind of vocabulary.
+  const auto flag = [&](std::string_view key) -> std::optional<bool> {
+    if (!fields.has(key)) return std::nullopt;
+    return fields.boolean_or(key, false);
+  };
+  vocabulary.add_bos = flag("add_bos_token");
+  vocabulary.add_eos = flag("add_eos_token");
+  vocabulary.add_space_prefix = flag("add_space_prefix");
   NEREID_RETURN_IF_ERROR(fields.status());
   return vocabulary;
 }
