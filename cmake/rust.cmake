@@ -7,15 +7,31 @@ endif()
 
 set(NEREID_RUST_SOURCE ${PROJECT_SOURCE_DIR}/rust/nereid_text)
 # One cargo folder for all build folders of this checkout, so that presets share the dependencies.
-set(NEREID_RUST_TARGET ${PROJECT_SOURCE_DIR}/build/rust CACHE PATH "Where cargo builds")
-set(NEREID_RUST_LIBRARY ${NEREID_RUST_TARGET}/release/libnereid_text.a)
+if(NEREID_FUZZ)
+  # Coverage counters for libFuzzer in Rust code as well; the runtime comes from the fuzz target. The
+  # explicit --target keeps the flags away from build scripts.
+  set(NEREID_RUST_TRIPLE ${CMAKE_SYSTEM_PROCESSOR}-unknown-linux-gnu)
+  set(NEREID_RUST_TARGET ${PROJECT_SOURCE_DIR}/build/rust-fuzz)
+  set(NEREID_RUST_LIBRARY ${NEREID_RUST_TARGET}/${NEREID_RUST_TRIPLE}/release/libnereid_text.a)
+  set(NEREID_CARGO_ENV
+      "RUSTFLAGS=-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
+      "CARGO_PROFILE_RELEASE_LTO=off")
+  set(NEREID_CARGO_FLAGS --target ${NEREID_RUST_TRIPLE})
+else()
+  set(NEREID_RUST_TARGET ${PROJECT_SOURCE_DIR}/build/rust)
+  set(NEREID_RUST_LIBRARY ${NEREID_RUST_TARGET}/release/libnereid_text.a)
+  set(NEREID_CARGO_ENV)
+  set(NEREID_CARGO_FLAGS)
+endif()
 file(GLOB NEREID_RUST_FILES CONFIGURE_DEPENDS ${NEREID_RUST_SOURCE}/src/*.rs)
 set(NEREID_CARGO_JOBS 2 CACHE STRING "Parallel jobs of cargo")
 
 add_custom_command(
   OUTPUT ${NEREID_RUST_LIBRARY}
-  COMMAND ${NEREID_CARGO} build --release --locked --quiet --jobs ${NEREID_CARGO_JOBS}
-          --manifest-path ${NEREID_RUST_SOURCE}/Cargo.toml --target-dir ${NEREID_RUST_TARGET}
+  COMMAND
+    ${CMAKE_COMMAND} -E env ${NEREID_CARGO_ENV} ${NEREID_CARGO} build --release --locked --quiet
+    --jobs ${NEREID_CARGO_JOBS} --manifest-path ${NEREID_RUST_SOURCE}/Cargo.toml --target-dir
+    ${NEREID_RUST_TARGET} ${NEREID_CARGO_FLAGS}
   COMMAND ${CMAKE_COMMAND} -E touch ${NEREID_RUST_LIBRARY}
   DEPENDS ${NEREID_RUST_FILES} ${NEREID_RUST_SOURCE}/Cargo.toml ${NEREID_RUST_SOURCE}/Cargo.lock
   COMMENT "Building rust/nereid_text with cargo"
