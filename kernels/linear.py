@@ -94,7 +94,7 @@ def _row_times_panels(
         if group > 0:
             scale = tl.load(scale_at + step * 32).to(tl.float32)
             if zero != 0 or has_min:
-                x_sum = tl.sum(tl.sum(xs, axis=1), axis=0)
+                x_sum = tl.sum(tl.load(x_at + step * STEP + tl.arange(0, STEP)).to(tl.float32), axis=0)
             if zero != 0:
                 part -= zero * x_sum
             part *= scale
