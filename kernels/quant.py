@@ -254,17 +254,16 @@ def repack_dense_kernel(
     inside = (row < rows)[None, :]
     target = row_offset + row
     code_at = codes + (target // 32).to(tl.int64) * (K_PAD // PER_WORD * 32) + target % 32
-    source = (raw + row.to(tl.int64) * k)[None, :]
+    # Bits are moved as integers: no value, NaNs included, is touched.
+    bits = raw.to(tl.pointer_type(tl.int32 if PER_WORD == 1 else tl.int16), bitcast=True)
+    source = (bits + row.to(tl.int64) * k)[None, :]
     word = tl.arange(0, WORDS)
     for g in range(0, K_PAD // 32):
         packed = tl.zeros((WORDS, ROWS), dtype=tl.int32)
         for i in tl.static_range(PER_WORD):
             column = (g * 32 + word * PER_WORD + i)[:, None]
-            value = tl.load(source + column, mask=inside & (column < k), other=0.0)
-            if PER_WORD == 1:
-                packed = value.to(tl.int32, bitcast=True)
-            else:
-                packed |= (value.to(tl.int16, bitcast=True).to(tl.int32) & 65535) << (16 * i)
+            value = tl.load(source + column, mask=inside & (column < k), other=0).to(tl.int32)
+            packed |= value if PER_WORD == 1 else (value & 65535) << (16 * i)
         tl.store(code_at[None, :] + (g * WORDS + word)[:, None] * 32, packed, mask=inside & (word >= 0)[:, None])
 
 
