@@ -53,6 +53,8 @@ class Emitter {
     mlir::Type element;
   };
 
+  using Values = llvm::SmallVector<llvm::Value*, 4>;
+
  private:
   // --- types.cc: types, constants, diagnostics ---------------------------------------------------
   llvm::Type* type_of(mlir::Type element);         // as an SSA value
@@ -205,13 +207,14 @@ class Emitter {
   void emit_reduce(mlir::triton::ReduceOp op);                   // reduce.cc
   void reduce_along_lanes(mlir::triton::ReduceOp op, const NestShape& nest);
   void reduce_across(mlir::triton::ReduceOp op, const NestShape& nest);
-  llvm::SmallVector<llvm::Value*, 4> reduce_sequence(
-      mlir::Region& combiner, int64_t count, bool unrolled,
-      llvm::function_ref<llvm::SmallVector<llvm::Value*, 4>(llvm::Value*)> at);
+  std::vector<Values> reduce_sequence(
+      mlir::Region& combiner, int64_t count, int64_t width, bool unrolled,
+      llvm::function_ref<Values(llvm::Value*, int64_t)> at);
+  Values reduce_lanes_together(mlir::Region& combiner, std::vector<Values> rows, unsigned lanes);
+  Coord refine(const Coord& coarse, int64_t factor, int64_t offset, unsigned lanes);
   void store_reduced(mlir::triton::ReduceOp op, const Point& point,
                      llvm::ArrayRef<llvm::Value*> values);
   void emit_scan(mlir::triton::ScanOp op);                       // scan.cc
-  using Values = llvm::SmallVector<llvm::Value*, 4>;
   Values scan_lanes(mlir::triton::ScanOp op, Values values, unsigned lanes);
   void scan_sequence(mlir::triton::ScanOp op, int64_t count, bool unrolled,
                      llvm::function_ref<Values(llvm::Value*)> load,
