@@ -147,7 +147,7 @@ Status read_metadata(ByteCursor& cursor, uint64_t count, File& file) {
     if (!seen.insert(entry.key).second) {
       return error("key '{}' occurs twice", printable(entry.key));
     }
-    file.metadata.push_back(std::move(entry));
+    file.metadata.push_back(entry);
   }
   return {};
 }
