@@ -65,7 +65,7 @@ Value* Emitter::atomic_update(tt::AtomicRMWOp op, Value* pointer, Value* value) 
   auto rmw = [&](Rmw::BinOp kind) -> Value* {
     return builder_.CreateAtomicRMW(kind, pointer, value, align, order);
   };
-  bool real = type->isFloatingPointTy();
+  bool real = mlir::isa<mlir::FloatType>(element);
   switch (op.getAtomicRmwOp()) {
     case tt::RMWOp::AND: return rmw(Rmw::And);
     case tt::RMWOp::OR: return rmw(Rmw::Or);

@@ -37,13 +37,16 @@ static std::optional<FloatKind> float_kind(mlir::Type type) {
 }
 
 Value* Emitter::convert_float(Value* x, mlir::Type from, mlir::Type to, bool toward_zero) {
+  if (from == to) return x;
   auto from_kind = float_kind(from), to_kind = float_kind(to);
   if (!from_kind || !to_kind) {
     llvm::Type* type = like(type_of(to), x->getType());
     return fail(current_, "conversion between these float types is not supported", type);
   }
   Rounding rounding = toward_zero ? Rounding::kTowardZero : Rounding::kNearestEven;
-  return ::nereid::convert_float(builder_, x, *from_kind, *to_kind, rounding, target_);
+  if (from.isBF16()) x = builder_.CreateBitCast(x, like(builder_.getBFloatTy(), x->getType()));
+  x = ::nereid::convert_float(builder_, x, *from_kind, *to_kind, rounding, target_);
+  return to.isBF16() ? builder_.CreateBitCast(x, like(type_of(to), x->getType())) : x;
 }
 
 Value* Emitter::emit_cast(mlir::Operation* op, Value* x) {

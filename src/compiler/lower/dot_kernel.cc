@@ -13,9 +13,12 @@ Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
   switch (dot.kind) {
     case DotKind::kFloat:
       return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {type}, {a, b, sum});
-    case DotKind::kBf16:
-      return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {},
-                                      {sum, a, b});
+    case DotKind::kBf16: {
+      llvm::Type* pairs = widen(builder_.getBFloatTy(), dot.lanes * 2);
+      return builder_.CreateIntrinsic(
+          llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {},
+          {sum, builder_.CreateBitCast(a, pairs), builder_.CreateBitCast(b, pairs)});
+    }
     case DotKind::kInt8:
       return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, a, b});
     case DotKind::kInteger:

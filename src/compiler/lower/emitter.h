@@ -153,6 +153,7 @@ class Emitter {
   llvm::Value* emit_float(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_cast(mlir::Operation* op, llvm::Value* x);
   llvm::Value* emit_math_op(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
+  llvm::Value* emit_wide_math(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_extern(mlir::triton::ExternElementwiseOp op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_compare(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_divide(mlir::Operation* op, llvm::Value* a, llvm::Value* b);

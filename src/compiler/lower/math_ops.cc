@@ -40,7 +40,18 @@ std::optional<MathFn> find_function(llvm::StringRef name) {
 
 }  // namespace
 
+// f16, bf16 and fp8 are computed in f32.
 Value* Emitter::emit_math_op(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
+  mlir::Type element = mlir::getElementTypeOrSelf(op->getResult(0).getType());
+  if (!mlir::isa<mlir::FloatType>(element)) return emit_wide_math(op, x);
+  llvm::SmallVector<Value*, 4> wide;
+  for (auto [value, operand] : llvm::zip(x, op->getOperands())) {
+    wide.push_back(to_f32(value, mlir::getElementTypeOrSelf(operand.getType())));
+  }
+  return from_f32(emit_wide_math(op, wide), element);
+}
+
+Value* Emitter::emit_wide_math(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   llvm::StringRef name = op->getName().getStringRef();
   name.consume_front("math.");
   if (mlir::isa<math::AbsIOp>(op)) {

@@ -58,17 +58,13 @@ llvm::Value* Emitter::concat(llvm::ArrayRef<llvm::Value*> parts) {
 }
 
 llvm::Value* Emitter::from_memory(llvm::Value* value, mlir::Type element) {
-  if (element.isInteger(1)) {
-    return builder_.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
-  }
-  if (!element.isBF16()) return value;
-  return builder_.CreateBitCast(value, value->getType()->getWithNewType(type_of(element)));
+  if (!element.isInteger(1)) return value;
+  return builder_.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
 }
 
 llvm::Value* Emitter::to_memory(llvm::Value* value, mlir::Type element) {
-  if (!element.isInteger(1) && !element.isBF16()) return value;
-  llvm::Type* type = value->getType()->getWithNewType(memory_type(element));
-  return element.isBF16() ? builder_.CreateBitCast(value, type) : builder_.CreateZExt(value, type);
+  if (!element.isInteger(1)) return value;
+  return builder_.CreateZExt(value, value->getType()->getWithNewType(memory_type(element)));
 }
 
 llvm::Value* Emitter::lane_pointer(const Lanes& pointer, unsigned lane) {

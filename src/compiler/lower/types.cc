@@ -30,13 +30,12 @@ llvm::Type* Emitter::type_of(mlir::Type type) {
   if (element.isF64()) return builder_.getDoubleTy();
   if (element.isF32()) return builder_.getFloatTy();
   if (element.isF16()) return builder_.getHalfTy();
-  if (element.isBF16()) return builder_.getBFloatTy();
-  return builder_.getIntNTy(element.getIntOrFloatBitWidth());  // fp8 as its bits
+  // bf16 and fp8 as their bits: LLVM would move bf16 through f32 and library calls on targets without
+  // AVX512-BF16.
+  return builder_.getIntNTy(element.getIntOrFloatBitWidth());
 }
 
 llvm::Type* Emitter::memory_type(mlir::Type element) {
-  // Without AVX512-BF16, LLVM would go through f32 and a library call to move masked bf16.
-  if (element.isBF16()) return builder_.getInt16Ty();
   llvm::Type* type = type_of(element);
   return type->isIntegerTy(1) ? builder_.getInt8Ty() : type;
 }
