@@ -1,10 +1,13 @@
 """Linear layers: y = x W^T over every weight format, with what follows it fused.
 
-One kernel reads the panels of quant.py. Two regimes, chosen by tile constants:
+One kernel reads the panels of quant.py. Three regimes, chosen by tile constants:
   - DOT = 0, few rows: weights are taken from their words straight into registers and multiplied in f32;
     each group is summed before its scale is applied. Weights are read once for all BLOCK_M rows.
   - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
     BLOCK_M rows by a matrix product that accumulates in f32.
+  - DOT = 2, few rows of bf16 and 4-bit codes: bare codes, exact in bf16, go into the matrix product, and the
+    scale is applied to each group's f32 sum.
+With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
 from __future__ import annotations
@@ -391,7 +394,10 @@ LINEAR = Kernel(
     select="rows",
     reference=linear_reference,
     cases=linear_cases,
-    default_tiles=[{"DOT": 1, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4}],
+    default_tiles=[
+        {"max": 16, "DOT": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4},
+        {"DOT": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4},
+    ],
 )  # fmt: skip
 
 KERNELS = [LINEAR]
