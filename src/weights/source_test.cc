@@ -4,7 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -119,10 +120,11 @@ TEST(OpenModel, ContainersAgree) {
   for (int head = 0; head < 4; ++head) {
     for (int row = 0; row < kHeadDim; ++row) {
       const int pair_row = row % (kHeadDim / 2) * 2 + row / (kHeadDim / 2);
-      EXPECT_EQ(std::memcmp(&halves[static_cast<size_t>((head * kHeadDim + row) * kHidden)],
-                            &pairs[static_cast<size_t>((head * kHeadDim + pair_row) * kHidden)],
-                            kHidden * sizeof(float)),
-                0);
+      const auto from = static_cast<size_t>((head * kHeadDim + row) * kHidden);
+      const auto to = static_cast<size_t>((head * kHeadDim + pair_row) * kHidden);
+      EXPECT_TRUE(std::ranges::equal(std::span(halves).subspan(from, kHidden),
+                                     std::span(pairs).subspan(to, kHidden)))
+          << "head " << head << " row " << row;
     }
   }
 }

@@ -171,9 +171,10 @@ std::optional<LayerName> split_layer(std::string_view name, std::string_view pre
   const std::string_view rest = name.substr(prefix.size());
   const size_t dot = rest.find('.');
   if (dot == std::string_view::npos) return std::nullopt;
+  const std::string_view number = rest.substr(0, dot);
   int32_t layer = 0;
-  const auto [end, code] = std::from_chars(rest.data(), rest.data() + dot, layer);
-  if (code != std::errc{} || layer < 0 || std::to_string(layer) != rest.substr(0, dot)) {
+  const auto code = std::from_chars(number.data(), number.data() + number.size(), layer).ec;
+  if (code != std::errc{} || layer < 0 || std::to_string(layer) != number) {
     return std::nullopt;
   }
   return LayerName{layer, rest.substr(dot + 1)};
