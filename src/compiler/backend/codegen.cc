@@ -11,6 +11,7 @@
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
 #include "src/compiler/backend/backend.h"
+#include "src/compiler/backend/sroa_guard.h"
 #include "src/compiler/target.h"
 
 namespace nereid {
@@ -68,6 +69,7 @@ Status optimize_module(llvm::Module& module, const TargetInfo& target) {
                  problems.substr(0, problems.find('\n')));
   NEREID_TRY(auto machine, make_machine(target));
   set_function_attributes(module, target);
+  guard_against_sroa_merge(module);
 
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = false;
