@@ -114,14 +114,14 @@ TEST(OpenModel, ContainersAgree) {
                                 TensorRole::kInputNorm, TensorRole::kPostAttentionNorm}) {
     EXPECT_EQ(values(*directory, role, 1), values(*file, role, 1)) << tensor_name(role, 1);
   }
-  constexpr int kHeadDim = 16, kHidden = 64;
+  constexpr size_t kHeads = 4, kHeadDim = 16, kHidden = 64;
   const auto halves = values(*directory, TensorRole::kQuery),
              pairs = values(*file, TensorRole::kQuery);
-  for (int head = 0; head < 4; ++head) {
-    for (int row = 0; row < kHeadDim; ++row) {
-      const int pair_row = row % (kHeadDim / 2) * 2 + row / (kHeadDim / 2);
-      const auto from = static_cast<size_t>((head * kHeadDim + row) * kHidden);
-      const auto to = static_cast<size_t>((head * kHeadDim + pair_row) * kHidden);
+  for (size_t head = 0; head < kHeads; ++head) {
+    for (size_t row = 0; row < kHeadDim; ++row) {
+      const size_t pair_row = row % (kHeadDim / 2) * 2 + row / (kHeadDim / 2);
+      const size_t from = (head * kHeadDim + row) * kHidden;
+      const size_t to = (head * kHeadDim + pair_row) * kHidden;
       EXPECT_TRUE(std::ranges::equal(std::span(halves).subspan(from, kHidden),
                                      std::span(pairs).subspan(to, kHidden)))
           << "head " << head << " row " << row;
