@@ -1,5 +1,5 @@
-// Integer and pointer arithmetic that keeps "base + pattern" visible: what makes unit strides, uniform
-// rows and `offs // 32` known at the place where memory is touched.
+// Integer and pointer arithmetic that keeps "base + pattern" visible: what makes unit strides,
+// uniform rows and `offs // 32` known at the place where memory is touched.
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -39,8 +39,8 @@ Lanes Emitter::settle(const Lanes& value) {
 
 std::optional<Lanes> Emitter::add_lanes(const Lanes& a, const Lanes& b, bool subtract) {
   if (a.vector() || b.vector()) return std::nullopt;
-  llvm::Value* base = subtract ? builder_.CreateSub(a.value, b.value)
-                               : builder_.CreateAdd(a.value, b.value);
+  llvm::Value* base =
+      subtract ? builder_.CreateSub(a.value, b.value) : builder_.CreateAdd(a.value, b.value);
   int64_t sign = subtract ? -1 : 1;
   if (!b.pattern) return Lanes::make_affine(base, a.scale, a.pattern);
   if (!a.pattern) {
@@ -57,8 +57,9 @@ std::optional<Lanes> Emitter::add_lanes(const Lanes& a, const Lanes& b, bool sub
 
 std::optional<Lanes> Emitter::multiply_lanes(const Lanes& a, const Lanes& b) {
   if (a.vector() || b.vector() || (a.pattern && b.pattern)) return std::nullopt;
-  if (!a.pattern) return b.pattern ? multiply_lanes(b, a)
-                                   : Lanes::make_uniform(builder_.CreateMul(a.value, b.value));
+  if (!a.pattern)
+    return b.pattern ? multiply_lanes(b, a)
+                     : Lanes::make_uniform(builder_.CreateMul(a.value, b.value));
   llvm::Value* base = builder_.CreateMul(a.value, b.value);
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(b.value);
   if (constant && constant->getValue().isSignedIntN(31)) {
@@ -96,8 +97,8 @@ std::optional<Lanes> Emitter::divide_lanes(mlir::Operation* op, const Lanes& a, 
     return Lanes::make_affine(llvm::ConstantInt::get(type, 0), nullptr,
                               patterns_.intern(std::move(pattern)));
   }
-  llvm::Value* base = remainder ? builder_.CreateURem(a.value, b.value)
-                                : builder_.CreateUDiv(a.value, b.value);
+  llvm::Value* base =
+      remainder ? builder_.CreateURem(a.value, b.value) : builder_.CreateUDiv(a.value, b.value);
   return Lanes::make_affine(base, nullptr, patterns_.intern(std::move(pattern)));
 }
 
@@ -165,8 +166,8 @@ Lanes Emitter::add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type
   }
   // A scalar base with a vector of 32-bit offsets is what gather instructions want.
   llvm::Value* base = pointer.uniform() ? pointer.value : vector_of(pointer, lanes);
-  llvm::Value* index = offset.uniform() ? builder_.CreateSExt(offset.value, wide)
-                                        : vector_of(offset, lanes);
+  llvm::Value* index =
+      offset.uniform() ? builder_.CreateSExt(offset.value, wide) : vector_of(offset, lanes);
   llvm::Type* element = builder_.getIntNTy(static_cast<unsigned>(size) * 8);
   return Lanes::make_vector(builder_.CreateGEP(element, base, index));
 }

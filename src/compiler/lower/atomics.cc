@@ -9,10 +9,14 @@ using Rmw = llvm::AtomicRMWInst;
 
 static llvm::AtomicOrdering ordering(tt::MemSemantic semantic) {
   switch (semantic) {
-    case tt::MemSemantic::RELAXED: return llvm::AtomicOrdering::Monotonic;
-    case tt::MemSemantic::ACQUIRE: return llvm::AtomicOrdering::Acquire;
-    case tt::MemSemantic::RELEASE: return llvm::AtomicOrdering::Release;
-    default: return llvm::AtomicOrdering::AcquireRelease;
+    case tt::MemSemantic::RELAXED:
+      return llvm::AtomicOrdering::Monotonic;
+    case tt::MemSemantic::ACQUIRE:
+      return llvm::AtomicOrdering::Acquire;
+    case tt::MemSemantic::RELEASE:
+      return llvm::AtomicOrdering::Release;
+    default:
+      return llvm::AtomicOrdering::AcquireRelease;
   }
 }
 
@@ -34,8 +38,8 @@ Value* Emitter::if_active(Value* mask, llvm::Type* type, llvm::function_ref<Valu
   return phi;
 }
 
-// f16 and bf16 have no atomic instruction, and LLVM's own expansion of a float maximum is not Triton's:
-// one compare-and-exchange loop on the bits does for all of them.
+// f16 and bf16 have no atomic instruction, and LLVM's own expansion of a float maximum is not
+// Triton's: one compare-and-exchange loop on the bits does for all of them.
 Value* Emitter::cas_loop(Value* pointer, llvm::Type* type, llvm::AtomicOrdering order,
                          llvm::function_ref<Value*(Value*)> update) {
   unsigned bits = type->getPrimitiveSizeInBits();
@@ -67,9 +71,12 @@ Value* Emitter::atomic_update(tt::AtomicRMWOp op, Value* pointer, Value* value) 
   };
   bool real = mlir::isa<mlir::FloatType>(element);
   switch (op.getAtomicRmwOp()) {
-    case tt::RMWOp::AND: return rmw(Rmw::And);
-    case tt::RMWOp::OR: return rmw(Rmw::Or);
-    case tt::RMWOp::XOR: return rmw(Rmw::Xor);
+    case tt::RMWOp::AND:
+      return rmw(Rmw::And);
+    case tt::RMWOp::OR:
+      return rmw(Rmw::Or);
+    case tt::RMWOp::XOR:
+      return rmw(Rmw::Xor);
     case tt::RMWOp::XCHG:
       if (!real) return rmw(Rmw::Xchg);
       return cas_loop(pointer, type, order, [&](Value*) { return value; });
@@ -90,8 +97,10 @@ Value* Emitter::atomic_update(tt::AtomicRMWOp op, Value* pointer, Value* value) 
         return builder_.CreateSelect(better, value, old);
       });
     }
-    case tt::RMWOp::UMAX: return rmw(Rmw::UMax);
-    case tt::RMWOp::UMIN: return rmw(Rmw::UMin);
+    case tt::RMWOp::UMAX:
+      return rmw(Rmw::UMax);
+    case tt::RMWOp::UMIN:
+      return rmw(Rmw::UMin);
   }
   return fail(op, "this kind is not supported", type);
 }
@@ -150,7 +159,8 @@ void Emitter::emit_atomic_access(mlir::Operation* op) {
       bool relaxed = semantic == tt::MemSemantic::RELAXED;
       if (store) {
         auto* access = builder_.CreateAlignedStore(value, pointer, align);
-        access->setAtomic(relaxed ? llvm::AtomicOrdering::Monotonic : llvm::AtomicOrdering::Release);
+        access->setAtomic(relaxed ? llvm::AtomicOrdering::Monotonic
+                                  : llvm::AtomicOrdering::Release);
         return nullptr;
       }
       auto* access = builder_.CreateAlignedLoad(type, pointer, align);

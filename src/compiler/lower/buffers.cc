@@ -22,8 +22,8 @@ Emitter::Storage Emitter::storage_of(const Buffer& buffer) {
     }
     storage.base = slot;
   } else {
-    storage.base = builder_.CreateConstInBoundsGEP1_64(builder_.getInt8Ty(), scratch_,
-                                                       buffer.offset);
+    storage.base =
+        builder_.CreateConstInBoundsGEP1_64(builder_.getInt8Ty(), scratch_, buffer.offset);
   }
   return storage;
 }
@@ -48,7 +48,8 @@ Lanes Emitter::storage_pointer(const Storage& storage, const Point& point) {
   for (int64_t stride : storage.strides) strides.push_back(stride * size);
   Coord offset = linearize(point.coords, strides, point.lanes);
   llvm::Type* bytes = builder_.getInt8Ty();
-  if (offset.opaque) return Lanes::make_vector(builder_.CreateGEP(bytes, storage.base, offset.opaque));
+  if (offset.opaque)
+    return Lanes::make_vector(builder_.CreateGEP(bytes, storage.base, offset.opaque));
   llvm::Value* base = builder_.CreateInBoundsGEP(bytes, storage.base, offset.base);
   return Lanes::make_affine(base, nullptr, offset.pattern);
 }

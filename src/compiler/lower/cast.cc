@@ -69,7 +69,8 @@ Value* Emitter::emit_cast(mlir::Operation* op, Value* x) {
     bool toward_zero = convert.getRounding() == tt::RoundingMode::RTZ;
     return convert_float(x, from, to, toward_zero);
   }
-  llvm::Type* real = like(to.isF64() ? builder_.getDoubleTy() : builder_.getFloatTy(), x->getType());
+  llvm::Type* real =
+      like(to.isF64() ? builder_.getDoubleTy() : builder_.getFloatTy(), x->getType());
   if (mlir::isa<arith::SIToFPOp>(op)) return from_f32(builder_.CreateSIToFP(x, real), to);
   if (mlir::isa<arith::UIToFPOp>(op)) return from_f32(builder_.CreateUIToFP(x, real), to);
   Value* number = to_f32(x, from);

@@ -1,4 +1,5 @@
 // Ops in program order: scalars at once, tensors where the plan says, structured control flow.
+#include "llvm/ADT/TypeSwitch.h"
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -39,7 +40,9 @@ llvm::Value* Emitter::scalar(mlir::Value value) {
   return fail(op ? op : current_, "has no scalar value here", type_of(value.getType()));
 }
 
-void Emitter::set_scalar(mlir::Value value, llvm::Value* result) { scalars_[value] = result; }
+void Emitter::set_scalar(mlir::Value value, llvm::Value* result) {
+  scalars_[value] = result;
+}
 
 void Emitter::emit_block(mlir::Block& block) {
   for (mlir::Operation& op : block.without_terminator()) {
@@ -48,48 +51,35 @@ void Emitter::emit_block(mlir::Block& block) {
   }
 }
 
-void Emitter::emit_op(mlir::Operation* op) {
-  mlir::Operation* outer = current_;
-  current_ = op;
-  temp_used_ = 0;
-  memos_.clear();
-  if (auto loop = mlir::dyn_cast<scf::ForOp>(op)) emit_for(loop);
-  else if (auto branch = mlir::dyn_cast<scf::IfOp>(op)) emit_if(branch);
-  else if (auto loop = mlir::dyn_cast<scf::WhileOp>(op)) emit_while(loop);
-  else if (auto store = mlir::dyn_cast<tt::StoreOp>(op)) emit_store(store);
-  else if (auto reduce = mlir::dyn_cast<tt::ReduceOp>(op)) emit_reduce(reduce);
-  else if (auto scan = mlir::dyn_cast<tt::ScanOp>(op)) emit_scan(scan);
-  else if (auto dot = mlir::dyn_cast<tt::DotOp>(op)) emit_dot(dot);
-  else if (auto unsplat = mlir::dyn_cast<tt::UnsplatOp>(op)) emit_unsplat(unsplat);
-  else if (auto histogram = mlir::dyn_cast<tt::HistogramOp>(op)) emit_histogram(histogram);
-  else if (auto cat = mlir::dyn_cast<tt::CatOp>(op)) emit_cat(cat);
-  else if (auto map = mlir::dyn_cast<tt::MapElementwiseOp>(op)) emit_map(map);
-  else if (auto rmw = mlir::dyn_cast<tt::AtomicRMWOp>(op)) emit_atomic_rmw(rmw);
-  else if (auto cas = mlir::dyn_cast<tt::AtomicCASOp>(op)) emit_atomic_cas(cas);
-  else if (mlir::isa<tt::AtomicLoadOp, tt::AtomicStoreOp>(op)) emit_atomic_access(op);
-  else if (auto poll = mlir::dyn_cast<tt::AtomicPollOp>(op)) emit_atomic_poll(poll);
-  else if (auto print = mlir::dyn_cast<tt::PrintOp>(op)) emit_print(print);
-  else if (auto check = mlir::dyn_cast<tt::AssertOp>(op)) emit_assert(check);
-  else if (auto id = mlir::dyn_cast<tt::GetProgramIdOp>(op))
-    set_scalar(id, program_ids_[id.getAxisAsInt()]);
-  else if (auto count = mlir::dyn_cast<tt::GetNumProgramsOp>(op))
-    set_scalar(count, grid_[count.getAxisAsInt()]);
-  else if (mlir::isa<tt::GridDependencyWaitOp, tt::GridDependencyLaunchDependentsOp>(op)) {
-    // Programs of one launch already see everything that was written before it.
-  } else if (op->getName().getStringRef() == "llvm.intr.assume" ||
-             op->getName().getStringRef() == "gpu.barrier") {
-    // One thread runs the whole program: nothing to wait for.
-  } else if (op->getNumResults() == 0) {
-    fail(op, "not supported", nullptr);
-  } else if (is_tensor(op->getResult(0))) {
-    if (!is_lazy_op(op)) {
-      fail(op, "not supported", nullptr);
-    } else {
-      for (mlir::Value result : op->getResults()) {
-        if (plan_.stored(result)) materialize(result);
-      }
-    }
-  } else if (auto constant = mlir::dyn_cast<arith::ConstantOp>(op)) {
+// An op with code of its own. False: not such an op.
+bool Emitter::emit_own_op(mlir::Operation* op) {
+  bool known = true;
+  llvm::TypeSwitch<mlir::Operation*>(op)
+      .Case([&](scf::ForOp loop) { emit_for(loop); })
+      .Case([&](scf::IfOp branch) { emit_if(branch); })
+      .Case([&](scf::WhileOp loop) { emit_while(loop); })
+      .Case([&](tt::StoreOp store) { emit_store(store); })
+      .Case([&](tt::ReduceOp reduce) { emit_reduce(reduce); })
+      .Case([&](tt::ScanOp scan) { emit_scan(scan); })
+      .Case([&](tt::DotOp dot) { emit_dot(dot); })
+      .Case([&](tt::UnsplatOp unsplat) { emit_unsplat(unsplat); })
+      .Case([&](tt::HistogramOp histogram) { emit_histogram(histogram); })
+      .Case([&](tt::CatOp cat) { emit_cat(cat); })
+      .Case([&](tt::MapElementwiseOp map) { emit_map(map); })
+      .Case([&](tt::AtomicRMWOp rmw) { emit_atomic_rmw(rmw); })
+      .Case([&](tt::AtomicCASOp cas) { emit_atomic_cas(cas); })
+      .Case<tt::AtomicLoadOp, tt::AtomicStoreOp>([&](auto access) { emit_atomic_access(access); })
+      .Case([&](tt::AtomicPollOp poll) { emit_atomic_poll(poll); })
+      .Case([&](tt::PrintOp print) { emit_print(print); })
+      .Case([&](tt::AssertOp check) { emit_assert(check); })
+      .Case([&](tt::GetProgramIdOp id) { set_scalar(id, program_ids_[id.getAxisAsInt()]); })
+      .Case([&](tt::GetNumProgramsOp count) { set_scalar(count, grid_[count.getAxisAsInt()]); })
+      .Default([&](mlir::Operation*) { known = false; });
+  return known;
+}
+
+void Emitter::emit_scalar_op(mlir::Operation* op) {
+  if (auto constant = mlir::dyn_cast<arith::ConstantOp>(op)) {
     llvm::Constant* value = attribute_constant(constant.getValue(), constant.getType());
     set_scalar(constant, value ? value : fail(op, "not supported", type_of(constant.getType())));
   } else if (mlir::isa<mlir::ub::PoisonOp>(op)) {
@@ -97,7 +87,7 @@ void Emitter::emit_op(mlir::Operation* op) {
   } else if (auto load = mlir::dyn_cast<tt::LoadOp>(op)) {
     emit_scalar_load(load);
   } else if (is_elementwise_op(op)) {
-    llvm::SmallVector<llvm::Value*, 4> operands;
+    Values operands;
     for (mlir::Value operand : op->getOperands()) operands.push_back(scalar(operand));
     for (mlir::OpResult result : op->getResults()) {
       set_scalar(result, emit_elementwise(op, operands, result.getResultNumber()));
@@ -105,7 +95,39 @@ void Emitter::emit_op(mlir::Operation* op) {
   } else {
     fail(op, "not supported", nullptr);
   }
+}
+
+void Emitter::emit_plain_op(mlir::Operation* op) {
+  bool tensor = op->getNumResults() > 0 && is_tensor(op->getResult(0));
+  if (op->getNumResults() == 0 || (tensor && !is_lazy_op(op))) {
+    fail(op, "not supported", nullptr);
+  } else if (!tensor) {
+    emit_scalar_op(op);
+  } else {
+    for (mlir::Value result : op->getResults()) {
+      if (plan_.stored(result)) materialize(result);
+    }
+  }
+}
+
+void Emitter::emit_op(mlir::Operation* op) {
+  mlir::Operation* outer = current_;
+  start_op(op);
+  // Waiting means nothing here: one thread runs the whole program, and programs of one launch see
+  // everything that was written before it.
+  bool nothing_to_do =
+      mlir::isa<tt::GridDependencyWaitOp, tt::GridDependencyLaunchDependentsOp>(op) ||
+      llvm::is_contained({"llvm.intr.assume", "gpu.barrier", "ttg.barrier"},
+                         op->getName().getStringRef());
+  if (!nothing_to_do && !emit_own_op(op)) emit_plain_op(op);
   current_ = outer;
+}
+
+// What is emitted from here on belongs to `op`; nothing that was evaluated before still counts.
+void Emitter::start_op(mlir::Operation* op) {
+  current_ = op;
+  temp_used_ = 0;
+  memos_.clear();
 }
 
 // Copies a tensor (stored or not) into a buffer.
@@ -124,8 +146,8 @@ void Emitter::copy_tensors(mlir::ValueRange from, mlir::ValueRange to) {
       const Buffer* target = plan_.find(to[earlier]);
       if (!is_tensor(from[k]) || !target || target != plan_.find(from[k])) continue;
       if (plan_.find(from[earlier]) == target) continue;  // not overwritten
-      saved[k] = {temp_storage(shape_of(from[k]),
-                               mlir::getElementTypeOrSelf(from[k].getType())), 1};
+      saved[k] = {temp_storage(shape_of(from[k]), mlir::getElementTypeOrSelf(from[k].getType())),
+                  1};
       fill_storage(saved[k].first, shape_of(from[k]), from[k]);
       break;
     }
@@ -146,13 +168,61 @@ void Emitter::copy_tensors(mlir::ValueRange from, mlir::ValueRange to) {
   }
 }
 
+// The phi of a loop-carried scalar, or of the offset that stands for a carried tensor; null for
+// tensors in buffers.
+llvm::PHINode* Emitter::open_carried(scf::ForOp op, unsigned k, llvm::BasicBlock* before) {
+  mlir::Value argument = op.getRegionIterArg(k);
+  auto induction = plan_.inductions.find(argument);
+  if (induction != plan_.inductions.end()) {
+    bool pointer = induction->second.pointer;
+    llvm::Type* type = pointer ? builder_.getInt64Ty() : type_of(argument.getType());
+    auto* phi = open_phi(llvm::ConstantInt::get(type, 0), before, "offset");
+    offsets_[argument] = offsets_[op.getResult(k)] = Offset{op.getInitArgs()[k], phi, pointer};
+    return phi;
+  }
+  if (is_tensor(argument)) return nullptr;
+  auto* phi = open_phi(scalar(op.getInitArgs()[k]), before);
+  set_scalar(argument, phi);
+  set_scalar(op.getResult(k), phi);
+  return phi;
+}
+
+// Offsets that grow by loop-invariant steps: what divides all steps divides the offset.
+void Emitter::hint_offset(scf::ForOp op, unsigned k, llvm::PHINode* offset) {
+  auto induction = plan_.inductions.find(op.getRegionIterArg(k));
+  if (induction == plan_.inductions.end()) return;
+  int64_t align = int64_t{1} << 30;
+  bool nonnegative = true;
+  for (mlir::Value increment : induction->second.increments) {
+    if (op.getRegion().isAncestor(increment.getParentRegion())) return;
+    memos_.clear();
+    llvm::Value* value = eval_uniform(increment);
+    align = std::min(align, known_align(value));
+    nonnegative &= known_nonnegative(value);
+  }
+  align_hints_[offset] = align;
+  if (nonnegative) nonnegative_hints_.insert(offset);
+}
+
+llvm::Value* Emitter::next_carried(scf::ForOp op, unsigned k, llvm::PHINode* phi) {
+  auto induction = plan_.inductions.find(op.getRegionIterArg(k));
+  if (induction == plan_.inductions.end()) {
+    return scalar(op.getBody()->getTerminator()->getOperand(k));
+  }
+  llvm::Value* sum = phi;
+  for (mlir::Value increment : induction->second.increments) {
+    memos_.clear();
+    llvm::Value* value = eval_uniform(increment);
+    sum = builder_.CreateAdd(sum, builder_.CreateSExtOrTrunc(value, sum->getType()));
+  }
+  return sum;
+}
+
 void Emitter::emit_for(scf::ForOp op) {
   llvm::Value *begin = scalar(op.getLowerBound()), *end = scalar(op.getUpperBound()),
               *step = scalar(op.getStep());
-  mlir::Operation* yield = op.getBody()->getTerminator();
   llvm::SmallVector<mlir::Value, 4> arguments(op.getRegionIterArgs());
   copy_tensors(op.getInitArgs(), arguments);
-
   llvm::BasicBlock* before = builder_.GetInsertBlock();
   auto *header = new_block("for"), *body = new_block("body"), *exit = new_block("end");
   builder_.CreateBr(header);
@@ -161,72 +231,26 @@ void Emitter::emit_for(scf::ForOp op) {
   align_hints_[index] = std::min(known_align(begin), known_align(step));
   if (known_nonnegative(begin)) nonnegative_hints_.insert(index);
   set_scalar(op.getInductionVar(), index);
-  llvm::SmallVector<llvm::PHINode*, 4> carried(arguments.size(), nullptr);
-  for (auto [k, argument] : llvm::enumerate(arguments)) {
-    auto induction = plan_.inductions.find(argument);
-    if (is_tensor(argument) && induction == plan_.inductions.end()) continue;
-    if (is_tensor(argument)) {
-      llvm::Type* type = induction->second.pointer ? builder_.getInt64Ty()
-                                                   : type_of(argument.getType());
-      carried[k] = open_phi(llvm::ConstantInt::get(type, 0), before, "offset");
-      Offset offset{op.getInitArgs()[k], carried[k], induction->second.pointer};
-      offsets_[argument] = offset;
-      offsets_[op.getResult(k)] = offset;
-    } else {
-      carried[k] = open_phi(scalar(op.getInitArgs()[k]), before);
-      set_scalar(argument, carried[k]);
-      set_scalar(op.getResult(k), carried[k]);
-    }
-  }
+  llvm::SmallVector<llvm::PHINode*, 4> carried;
+  for (unsigned k = 0; k < arguments.size(); ++k) carried.push_back(open_carried(op, k, before));
   bool is_unsigned = op->hasAttr("unsignedCmp");
-  llvm::Value* more = is_unsigned ? builder_.CreateICmpULT(index, end)
-                                  : builder_.CreateICmpSLT(index, end);
+  llvm::Value* more =
+      is_unsigned ? builder_.CreateICmpULT(index, end) : builder_.CreateICmpSLT(index, end);
   builder_.CreateCondBr(more, body, exit);
   builder_.SetInsertPoint(body);
-  // Alignment of offsets must be known before the body uses them.
-  for (auto [k, argument] : llvm::enumerate(arguments)) {
-    auto induction = plan_.inductions.find(argument);
-    if (induction == plan_.inductions.end()) continue;
-    bool outside = true;
-    int64_t align = int64_t{1} << 30;
-    bool nonnegative = true;
-    for (mlir::Value increment : induction->second.increments) {
-      mlir::Region* region = increment.getParentRegion();
-      outside &= !op.getRegion().isAncestor(region);
-      if (!outside) break;
-      memos_.clear();
-      llvm::Value* value = eval_uniform(increment);
-      align = std::min(align, known_align(value));
-      nonnegative &= known_nonnegative(value);
-    }
-    if (!outside) continue;
-    align_hints_[carried[k]] = align;
-    if (nonnegative) nonnegative_hints_.insert(carried[k]);
-  }
+  for (unsigned k = 0; k < arguments.size(); ++k) hint_offset(op, k, carried[k]);
   emit_block(*op.getBody());
-  current_ = yield;
-  temp_used_ = 0;
-  memos_.clear();
+  mlir::Operation* yield = op.getBody()->getTerminator();
+  start_op(yield);
   copy_tensors(yield->getOperands(), arguments);
-  llvm::SmallVector<llvm::Value*, 4> next(arguments.size(), nullptr);
-  for (auto [k, argument] : llvm::enumerate(arguments)) {
-    auto induction = plan_.inductions.find(argument);
-    if (induction == plan_.inductions.end()) {
-      if (!is_tensor(argument)) next[k] = scalar(yield->getOperand(k));
-      continue;
-    }
-    llvm::Value* sum = carried[k];
-    for (mlir::Value increment : induction->second.increments) {
-      memos_.clear();
-      llvm::Value* value = eval_uniform(increment);
-      sum = builder_.CreateAdd(sum, builder_.CreateSExtOrTrunc(value, sum->getType()));
-    }
-    next[k] = sum;
+  Values next;
+  for (unsigned k = 0; k < arguments.size(); ++k) {
+    next.push_back(carried[k] ? next_carried(op, k, carried[k]) : nullptr);
   }
   llvm::Value* next_index = builder_.CreateAdd(index, step);
   llvm::BasicBlock* latch = builder_.GetInsertBlock();
-  for (size_t k = 0; k < next.size(); ++k) {
-    if (carried[k]) close_phi(carried[k], next[k], latch);
+  for (auto [phi, value] : llvm::zip(carried, next)) {
+    if (phi) close_phi(phi, value, latch);
   }
   close_phi(index, next_index, latch);
   builder_.CreateBr(header);
@@ -246,9 +270,7 @@ void Emitter::emit_if(scf::IfOp op) {
       mlir::Block& block = regions[side]->front();
       emit_block(block);
       mlir::Operation* yield = block.getTerminator();
-      current_ = yield;
-      temp_used_ = 0;
-      memos_.clear();
+      start_op(yield);
       copy_tensors(yield->getOperands(), op.getResults());
       for (mlir::Value value : yield->getOperands()) {
         values[side].push_back(is_tensor(value) ? nullptr : scalar(value));
@@ -280,9 +302,7 @@ void Emitter::emit_while(scf::WhileOp op) {
   }
   emit_block(*op.getBeforeBody());
   auto condition = op.getConditionOp();
-  current_ = condition;
-  memos_.clear();
-  temp_used_ = 0;
+  start_op(condition);
   copy_tensors(condition.getArgs(), op.getAfterArguments());
   memos_.clear();
   for (auto [k, value] : llvm::enumerate(condition.getArgs())) {
@@ -300,9 +320,7 @@ void Emitter::emit_while(scf::WhileOp op) {
   builder_.SetInsertPoint(body);
   emit_block(*op.getAfterBody());
   mlir::Operation* yield = op.getAfterBody()->getTerminator();
-  current_ = yield;
-  memos_.clear();
-  temp_used_ = 0;
+  start_op(yield);
   copy_tensors(yield->getOperands(), op.getBeforeArguments());
   for (size_t k = 0; k < carried.size(); ++k) {
     if (carried[k]) close_phi(carried[k], scalar(yield->getOperand(k)), builder_.GetInsertBlock());

@@ -1,5 +1,5 @@
-// Coordinates: joining several into one linear index and splitting it again, exactly, so that reshapes
-// and transposes of tiles cost nothing.
+// Coordinates: joining several into one linear index and splitting it again, exactly, so that
+// reshapes and transposes of tiles cost nothing.
 #include <numeric>
 
 #include "src/compiler/lower/emitter.h"
@@ -41,8 +41,8 @@ Coord Emitter::linearize(llvm::ArrayRef<Coord> coords, llvm::ArrayRef<int64_t> s
   if (opaque) {
     llvm::Value* sum = llvm::Constant::getNullValue(widen(builder_.getInt64Ty(), lanes));
     for (auto [coord, stride] : llvm::zip(coords, strides)) {
-      llvm::Value* term = builder_.CreateMul(
-          coord_vector(coord, lanes), builder_.CreateVectorSplat(lanes, i64(stride)));
+      llvm::Value* term = builder_.CreateMul(coord_vector(coord, lanes),
+                                             builder_.CreateVectorSplat(lanes, i64(stride)));
       sum = builder_.CreateAdd(sum, term);
     }
     return {.opaque = sum};
@@ -54,8 +54,8 @@ Coord Emitter::linearize(llvm::ArrayRef<Coord> coords, llvm::ArrayRef<int64_t> s
     if (!constant || !constant->isZero()) {
       llvm::Value* term = builder_.CreateMul(coord.base, i64(stride), "", true, true);
       result.base = builder_.CreateAdd(result.base, term, "", true, true);
-      result.align = std::gcd(result.align, constant ? constant->getSExtValue() * stride
-                                                     : coord.align * stride);
+      result.align = std::gcd(result.align,
+                              constant ? constant->getSExtValue() * stride : coord.align * stride);
     }
     if (!coord.pattern) continue;
     for (unsigned lane = 0; lane < lanes; ++lane) pattern[lane] += (*coord.pattern)[lane] * stride;
@@ -115,7 +115,8 @@ Point Emitter::with_coords(const Point& point, llvm::ArrayRef<Coord> coords) {
   return result;
 }
 
-// The point of a tensor of shape `from` that holds element `point` of its row-major reshape to `to`.
+// The point of a tensor of shape `from` that holds element `point` of its row-major reshape to
+// `to`.
 Point Emitter::reshape_point(const Point& point, llvm::ArrayRef<int64_t> to,
                              llvm::ArrayRef<int64_t> from) {
   Point result;
@@ -127,9 +128,12 @@ Point Emitter::reshape_point(const Point& point, llvm::ArrayRef<int64_t> to,
     int64_t t_begin = t, f_begin = f;
     int64_t t_size = t >= 0 ? to[t] : 1, f_size = f >= 0 ? from[f] : 1;
     while (t_size != f_size) {
-      if (t_size < f_size && t_begin > 0) t_size *= to[--t_begin];
-      else if (f_begin > 0) f_size *= from[--f_begin];
-      else break;
+      if (t_size < f_size && t_begin > 0)
+        t_size *= to[--t_begin];
+      else if (f_begin > 0)
+        f_size *= from[--f_begin];
+      else
+        break;
     }
     t_begin = std::max<int64_t>(t_begin, 0);
     f_begin = std::max<int64_t>(f_begin, 0);

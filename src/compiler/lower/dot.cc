@@ -3,7 +3,6 @@
 
 #include <numeric>
 
-
 namespace nereid::lower {
 
 namespace tt = mlir::triton;

@@ -1,5 +1,5 @@
-// Where a dot reads its operands. Each way is tried on code that is thrown away, and the cheapest wins:
-// the cost of an access pattern is known for certain only once it is emitted.
+// Where a dot reads its operands. Each way is tried on code that is thrown away, and the cheapest
+// wins: the cost of an access pattern is known for certain only once it is emitted.
 #include <numeric>
 
 #include "src/base/check.h"
@@ -90,20 +90,29 @@ void Emitter::choose_operands(DotPlan& dot) {
   double uses = double((dot.m + dot.block_rows - 1) / dot.block_rows);
 
   // b as vectors along n, groups of k inside.
-  double in_place =
-      cost_at(b, [&] { return group_point(dot, unknown_index(), 0, unknown_index()); }, dot.compute);
-  double rows = group * cost_at(b, [&] {
-    Coord k{.base = unknown_index(), .align = 1};
-    return dot.point({k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);
-  }, dot.compute) + group;
+  double in_place = cost_at(
+      b, [&] { return group_point(dot, unknown_index(), 0, unknown_index()); }, dot.compute);
+  double rows = group * cost_at(
+                            b,
+                            [&] {
+                              Coord k{.base = unknown_index(), .align = 1};
+                              return dot.point(
+                                  {k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);
+                            },
+                            dot.compute) +
+                group;
   bool square = dot.k % width == 0 && lanes >= 4 && from_b == dot.compute &&
                 element_bytes(dot.compute) * group == element_bytes(dot.accumulator);
   double columns = 1e9;
   if (square) {
-    columns = 5 + cost_at(b, [&] {
-      Coord n{.base = unknown_index(), .align = 1};
-      return dot.point({scaled_coord(unknown_index(), width, steps(width)), n}, width);
-    }, dot.compute);
+    columns =
+        5 + cost_at(
+                b,
+                [&] {
+                  Coord n{.base = unknown_index(), .align = 1};
+                  return dot.point({scaled_coord(unknown_index(), width, steps(width)), n}, width);
+                },
+                dot.compute);
   }
   double packing = std::min(rows, columns) + 1 + uses;
   dot.b_source = in_place * uses <= packing ? BSource::kInPlace
@@ -117,10 +126,15 @@ void Emitter::choose_operands(DotPlan& dot) {
                   dot.accumulator.isF32() && dot.kind != DotKind::kInt8;
   if (possible) {
     mlir::Type f32 = dot.accumulator;
-    double inner = double(dot.m) + double(dot.m) * 10 * along / double(dot.k) + cost_at(b, [&] {
-      Coord n{.base = unknown_index(), .align = 1};
-      return dot.point({scaled_coord(unknown_index(), along, steps(along)), n}, along);
-    }, f32);
+    double inner =
+        double(dot.m) + double(dot.m) * 10 * along / double(dot.k) +
+        cost_at(
+            b,
+            [&] {
+              Coord n{.base = unknown_index(), .align = 1};
+              return dot.point({scaled_coord(unknown_index(), along, steps(along)), n}, along);
+            },
+            f32);
     dot.inner_product = inner < outer;
   }
   if (dot.inner_product) return;
@@ -129,8 +143,8 @@ void Emitter::choose_operands(DotPlan& dot) {
   Coord a_k = scaled_coord(i64(0), dot.group, steps(group));
   Point first = dot.point({constant_coord(0), a_k}, group);
   const Buffer* stored = plan_.find(a);
-  dot.a_in_place = from_a == dot.compute && (stored ? !stored->on_stack
-                                                    : loads_contiguously(a, first));
+  dot.a_in_place =
+      from_a == dot.compute && (stored ? !stored->on_stack : loads_contiguously(a, first));
   if (dot.a_in_place && !stored) {
     auto load = find_load(a, first).first;
     for (size_t dim = 0; dim < shape_of(load.getPtr()).size(); ++dim) {

@@ -68,7 +68,8 @@ Value* Emitter::d_address(const DotPlan& dot, Value* m, Value* n_block) {
   Value* column = builder_.CreateMul(n_block, i64(dot.lanes * size), "", true, true);
   offset = builder_.CreateAdd(offset, column, "", true, true);
   if (dot.batch > 1) {
-    Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n * size), "", true, true);
+    Value* batch =
+        builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n * size), "", true, true);
     offset = builder_.CreateAdd(offset, batch, "", true, true);
   }
   return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.d.base, offset);
@@ -210,11 +211,11 @@ void Emitter::emit_inner_product(const DotPlan& dot) {
             builder_.CreateAdd(n, i64(c)),
             builder_.CreateAdd(i64(m * dot.n),
                                builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n))));
-        Value* address = builder_.CreateInBoundsGEP(
-            builder_.getInt8Ty(), dot.d.base, builder_.CreateMul(index, i64(size)));
+        Value* address = builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.d.base,
+                                                    builder_.CreateMul(index, i64(size)));
         if (!dot.starts_from_zero) {
-          sum = builder_.CreateFAdd(sum, builder_.CreateAlignedLoad(builder_.getFloatTy(), address,
-                                                                    llvm::Align(4)));
+          sum = builder_.CreateFAdd(
+              sum, builder_.CreateAlignedLoad(builder_.getFloatTy(), address, llvm::Align(4)));
         }
         builder_.CreateAlignedStore(sum, address, llvm::Align(4));
       }

@@ -13,8 +13,8 @@ static Pattern range_pattern(PatternPool& pool, unsigned lanes, int64_t div, int
   return pool.intern(std::move(offsets));
 }
 
-// k = (k_group + offset) * group + lane % group, for lanes that are `div` apart. The constant offset stays
-// visible, so that `k % 8` folds in unrolled code.
+// k = (k_group + offset) * group + lane % group, for lanes that are `div` apart. The constant
+// offset stays visible, so that `k % 8` folds in unrolled code.
 Coord Emitter::group_coord(const DotPlan& dot, Value* k_group, int64_t offset, unsigned lanes,
                            int64_t div) {
   std::vector<int64_t> offsets(lanes);
@@ -75,8 +75,8 @@ void Emitter::pack_b_transposed(DotPlan& dot) {
       auto columns = transpose(rows);
       Value* group = builder_.CreateMul(k_block, i64(lanes), "", true, true);
       for (unsigned column = 0; column < lanes; ++column) {
-        Value* address = packed_b_address(
-            dot, builder_.CreateAdd(group, i64(column), "", true, true), n_block);
+        Value* address =
+            packed_b_address(dot, builder_.CreateAdd(group, i64(column), "", true, true), n_block);
         builder_.CreateAlignedStore(columns[column], address, llvm::Align(4));
       }
     });
@@ -180,8 +180,10 @@ void Emitter::pack_operands(DotPlan& dot) {
   if (dot.b_source != BSource::kInPlace) {
     uint64_t bytes = dot.k * dot.n * element_bytes(dot.compute);
     dot.b = Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute};
-    if (dot.b_source == BSource::kTransposed) pack_b_transposed(dot);
-    else pack_b_rows(dot);
+    if (dot.b_source == BSource::kTransposed)
+      pack_b_transposed(dot);
+    else
+      pack_b_rows(dot);
   }
   if (dot.kind == DotKind::kInt8) compute_correction(dot);
 }

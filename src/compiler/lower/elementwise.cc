@@ -108,18 +108,18 @@ Value* Emitter::emit_divide(mlir::Operation* op, Value* a, Value* b) {
   auto* scalar_constant = llvm::dyn_cast<llvm::Constant>(b);
   if (scalar_constant && type->isVectorTy()) scalar_constant = scalar_constant->getSplatValue();
   auto* constant = llvm::dyn_cast_or_null<llvm::ConstantInt>(scalar_constant);
-  bool is_signed = mlir::isa<arith::DivSIOp, arith::RemSIOp, arith::CeilDivSIOp,
-                             arith::FloorDivSIOp>(op);
+  bool is_signed =
+      mlir::isa<arith::DivSIOp, arith::RemSIOp, arith::CeilDivSIOp, arith::FloorDivSIOp>(op);
   Value* zero = llvm::Constant::getNullValue(type);
   Value* one = llvm::ConstantInt::get(type, 1);
   if (!constant || constant->isZero() || (is_signed && constant->isMinusOne())) {
     Value* bad = builder_.CreateICmpEQ(b, zero);
     if (is_signed) {
-      Value* lowest = llvm::ConstantInt::get(
-          type, llvm::APInt::getSignedMinValue(type->getScalarSizeInBits()));
-      Value* overflow = builder_.CreateAnd(
-          builder_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(type)),
-          builder_.CreateICmpEQ(a, lowest));
+      Value* lowest =
+          llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(type->getScalarSizeInBits()));
+      Value* overflow =
+          builder_.CreateAnd(builder_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(type)),
+                             builder_.CreateICmpEQ(a, lowest));
       bad = builder_.CreateOr(bad, overflow);
     }
     b = builder_.CreateFreeze(builder_.CreateSelect(bad, one, b));
@@ -154,8 +154,8 @@ Value* Emitter::emit_shift(mlir::Operation* op, Value* a, Value* b) {
     return builder_.CreateAShr(a, builder_.CreateSelect(inside, b, most));
   }
   Value* amount = builder_.CreateSelect(inside, b, llvm::Constant::getNullValue(type));
-  Value* shifted = mlir::isa<arith::ShLIOp>(op) ? builder_.CreateShl(a, amount)
-                                                : builder_.CreateLShr(a, amount);
+  Value* shifted =
+      mlir::isa<arith::ShLIOp>(op) ? builder_.CreateShl(a, amount) : builder_.CreateLShr(a, amount);
   return builder_.CreateSelect(inside, shifted, llvm::Constant::getNullValue(type));
 }
 
@@ -218,13 +218,18 @@ Value* Emitter::emit_float(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   llvm::SmallVector<Value*, 4> v;
   for (Value* operand : x) v.push_back(to_f32(operand, element));
   Value* out = nullptr;
-  if (mlir::isa<arith::AddFOp>(op)) out = builder_.CreateFAdd(v[0], v[1]);
-  else if (mlir::isa<arith::SubFOp>(op)) out = builder_.CreateFSub(v[0], v[1]);
-  else if (mlir::isa<arith::MulFOp>(op)) out = builder_.CreateFMul(v[0], v[1]);
+  if (mlir::isa<arith::AddFOp>(op))
+    out = builder_.CreateFAdd(v[0], v[1]);
+  else if (mlir::isa<arith::SubFOp>(op))
+    out = builder_.CreateFSub(v[0], v[1]);
+  else if (mlir::isa<arith::MulFOp>(op))
+    out = builder_.CreateFMul(v[0], v[1]);
   else if (mlir::isa<arith::DivFOp, tt::PreciseDivFOp, tt::ApproxDivFOp>(op))
     out = builder_.CreateFDiv(v[0], v[1]);
-  else if (mlir::isa<arith::RemFOp>(op)) out = builder_.CreateFRem(v[0], v[1]);
-  else if (mlir::isa<arith::NegFOp>(op)) out = builder_.CreateFNeg(v[0]);
+  else if (mlir::isa<arith::RemFOp>(op))
+    out = builder_.CreateFRem(v[0], v[1]);
+  else if (mlir::isa<arith::NegFOp>(op))
+    out = builder_.CreateFNeg(v[0]);
   else if (mlir::isa<tt::PreciseSqrtOp>(op))
     out = builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, v[0]);
   else if (mlir::isa<arith::MaximumFOp, arith::MinimumFOp, arith::MaxNumFOp, arith::MinNumFOp>(op))

@@ -1,6 +1,6 @@
-// Emits the LLVM IR of one tt.func: walks its ops in order, computes scalars as they come, and opens a
-// loop nest for each tensor that is stored, written to memory or reduced. Inside a nest everything else
-// is evaluated on demand, a few lanes at a time (eval_*.cc).
+// Emits the LLVM IR of one tt.func: walks its ops in order, computes scalars as they come, and
+// opens a loop nest for each tensor that is stored, written to memory or reduced. Inside a nest
+// everything else is evaluated on demand, a few lanes at a time (eval_*.cc).
 //
 // One class over several files; each file says what part of it it holds.
 #pragma once
@@ -18,8 +18,8 @@ namespace nereid::lower {
 
 using Builder = llvm::IRBuilder<llvm::InstSimplifyFolder>;
 
-// Integers are evaluated exactly (kValue), or as parts of an address (kAddress), where arithmetic may be
-// assumed not to wrap: an address that wraps would be outside of any object.
+// Integers are evaluated exactly (kValue), or as parts of an address (kAddress), where arithmetic
+// may be assumed not to wrap: an address that wraps would be outside of any object.
 enum class Mode { kValue, kAddress };
 
 // How a nest walks a shape: `lanes` elements at once, spread over the dimensions by `lane_shape`.
@@ -28,7 +28,7 @@ struct NestShape {
   llvm::SmallVector<int64_t, 4> lane_shape;  // product == lanes; per dimension a divisor of shape
   llvm::SmallVector<int64_t, 4> lane_order;  // dimensions, the fastest first
   unsigned lanes = 1;
-  int64_t inner_dim = 0;                     // its loop is the innermost
+  int64_t inner_dim = 0;  // its loop is the innermost
   bool unrolled = false;
 };
 
@@ -57,8 +57,8 @@ class Emitter {
 
  private:
   // --- types.cc: types, constants, diagnostics ---------------------------------------------------
-  llvm::Type* type_of(mlir::Type element);         // as an SSA value
-  llvm::Type* memory_type(mlir::Type element);     // as stored: i1 takes a byte
+  llvm::Type* type_of(mlir::Type element);      // as an SSA value
+  llvm::Type* memory_type(mlir::Type element);  // as stored: i1 takes a byte
   llvm::Type* widen(llvm::Type* scalar, unsigned lanes);
   llvm::Value* i64(int64_t value) { return builder_.getInt64(value); }
   llvm::Value* i32(int64_t value) { return builder_.getInt32(static_cast<uint32_t>(value)); }
@@ -66,12 +66,13 @@ class Emitter {
   llvm::Value* fail(mlir::Operation* op, const llvm::Twine& what, llvm::Type* type);
   Lanes fail_lanes(mlir::Operation* op, const llvm::Twine& what, mlir::Type element);
   llvm::AllocaInst* stack_slot(llvm::Type* type, const llvm::Twine& name);
-  llvm::Value* dummy_slot();                       // where masked-off scalar accesses go
-  llvm::Value* scratch_temp(uint64_t bytes);       // valid during the current op
+  llvm::Value* dummy_slot();                  // where masked-off scalar accesses go
+  llvm::Value* scratch_temp(uint64_t bytes);  // valid during the current op
   int64_t known_align(llvm::Value* value, int depth = 0);
   bool known_nonnegative(llvm::Value* value, int depth = 0);
 
-  // --- entry.cc: the exported function and its record ---------------------------------------------
+  // --- entry.cc: the exported function and its record
+  // ---------------------------------------------
   void make_body_function();
   void make_entry();
   void make_info();
@@ -79,25 +80,32 @@ class Emitter {
   // --- control.cc: ops in program order, scalars, control flow ---------------------------
   void emit_block(mlir::Block& block);
   void emit_op(mlir::Operation* op);
+  bool emit_own_op(mlir::Operation* op);
+  void emit_plain_op(mlir::Operation* op);
+  void emit_scalar_op(mlir::Operation* op);
+  void start_op(mlir::Operation* op);
+  llvm::PHINode* open_carried(mlir::scf::ForOp op, unsigned k, llvm::BasicBlock* before);
+  void hint_offset(mlir::scf::ForOp op, unsigned k, llvm::PHINode* offset);
+  llvm::Value* next_carried(mlir::scf::ForOp op, unsigned k, llvm::PHINode* phi);
   void emit_for(mlir::scf::ForOp op);
   void emit_if(mlir::scf::IfOp op);
   void emit_while(mlir::scf::WhileOp op);
   void copy_tensors(mlir::ValueRange from, mlir::ValueRange to);
   void copy_tensor(mlir::Value from, const Buffer& to);
-  // A phi whose second incoming value is not known yet. Until close_phi it holds a placeholder, so that
-  // the folding builder never takes it for its first value.
+  // A phi whose second incoming value is not known yet. Until close_phi it holds a placeholder, so
+  // that the folding builder never takes it for its first value.
   llvm::PHINode* open_phi(llvm::Value* first, llvm::BasicBlock* from, const llvm::Twine& name = "");
   void close_phi(llvm::PHINode* phi, llvm::Value* second, llvm::BasicBlock* from);
   llvm::BasicBlock* new_block(const llvm::Twine& name);
   llvm::Value* scalar(mlir::Value value);
   void set_scalar(mlir::Value value, llvm::Value* result);
 
-  // --- nest.cc: loop nests over tiles ---------------------------------------------------------------
+  // --- nest.cc: loop nests over tiles
+  // ---------------------------------------------------------------
   using PointFn = llvm::function_ref<void(const Point&)>;
   NestShape plan_nest(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<mlir::Value> values,
                       llvm::ArrayRef<mlir::Value> stores = {});
-  NestShape make_nest(llvm::ArrayRef<int64_t> shape, unsigned lanes,
-                      llvm::ArrayRef<int64_t> order);
+  NestShape make_nest(llvm::ArrayRef<int64_t> shape, unsigned lanes, llvm::ArrayRef<int64_t> order);
   void emit_nest(const NestShape& nest, PointFn body);
   void nest_level(const NestShape& nest, llvm::ArrayRef<int64_t> dims, Point& point, PointFn body);
   // for (i = begin; i < end; i += step) body(i); i is i64 and a multiple of step when begin is.
@@ -108,7 +116,8 @@ class Emitter {
   unsigned widest_element(mlir::Value value, llvm::DenseSet<mlir::Value>& seen);
   bool small(int64_t elements) const { return elements <= small_elements_; }
 
-  // --- coords.cc: coordinates ---------------------------------------------------------------------
+  // --- coords.cc: coordinates
+  // ---------------------------------------------------------------------
   Coord constant_coord(int64_t value);
   Coord scaled_coord(llvm::Value* index, int64_t step, Pattern pattern);
   Coord linearize(llvm::ArrayRef<Coord> coords, llvm::ArrayRef<int64_t> strides, unsigned lanes);
@@ -116,11 +125,11 @@ class Emitter {
   llvm::Value* coord_vector(const Coord& coord, unsigned lanes);
   Coord coord_from_lanes(const Lanes& value, unsigned lanes);
   Point with_coords(const Point& point, llvm::ArrayRef<Coord> coords);
-  Point reshape_point(const Point& point, llvm::ArrayRef<int64_t> to,
-                      llvm::ArrayRef<int64_t> from);
+  Point reshape_point(const Point& point, llvm::ArrayRef<int64_t> to, llvm::ArrayRef<int64_t> from);
   Point constant_point(llvm::ArrayRef<int64_t> indices);
 
-  // --- eval.cc: values at a point --------------------------------------------------------------------
+  // --- eval.cc: values at a point
+  // --------------------------------------------------------------------
   Lanes eval(mlir::Value value, const Point& point, Mode mode = Mode::kValue);
   Lanes eval_op(mlir::Operation* op, mlir::Value value, const Point& point, Mode mode);
   Lanes eval_shape_op(mlir::Operation* op, mlir::Value value, const Point& point, Mode mode);
@@ -134,7 +143,8 @@ class Emitter {
   llvm::Value* vector_of(const Lanes& value, unsigned lanes);
   llvm::Value* eval_uniform(mlir::Value value);  // a uniform tensor as a scalar
 
-  // --- affine.cc: integer and pointer arithmetic on Lanes -----------------------------------------
+  // --- affine.cc: integer and pointer arithmetic on Lanes
+  // -----------------------------------------
   std::optional<Lanes> affine_op(mlir::Operation* op, llvm::ArrayRef<Lanes> operands,
                                  unsigned lanes, Mode mode);
   std::optional<Lanes> add_lanes(const Lanes& a, const Lanes& b, bool subtract);
@@ -146,7 +156,8 @@ class Emitter {
   Lanes settle(const Lanes& value);  // what lanes share goes into the base
   Pattern scale_pattern(Pattern pattern, int64_t factor);
 
-  // --- elementwise.cc, cast.cc, math_ops.cc: one op on scalars or vectors ------------------------------------------
+  // --- elementwise.cc, cast.cc, math_ops.cc: one op on scalars or vectors
+  // ------------------------------------------
   llvm::Value* emit_elementwise(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> operands,
                                 unsigned result = 0);
   llvm::Value* emit_integer(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x, unsigned result);
@@ -166,9 +177,10 @@ class Emitter {
   llvm::SmallVector<llvm::Value*, 4> emit_combiner(mlir::Region& region,
                                                    llvm::ArrayRef<llvm::Value*> arguments);
 
-  // --- memory.cc: lanes to and from memory ---------------------------------------------------------
+  // --- memory.cc: lanes to and from memory
+  // ---------------------------------------------------------
   struct Access {
-    Lanes pointer;             // bytes
+    Lanes pointer;  // bytes
     mlir::Type element;
     std::optional<Lanes> mask;
     bool private_memory = false;  // scratch or stack: reading between lanes is harmless
@@ -202,30 +214,31 @@ class Emitter {
   void materialize(mlir::Value value);
   void fill_storage(const Storage& storage, llvm::ArrayRef<int64_t> shape, mlir::Value value);
 
-  // --- ops with loop nests of their own -----------------------------------------------------------
-  void emit_store(mlir::triton::StoreOp op);                     // store_op.cc
+  // --- ops with loop nests of their own
+  // -----------------------------------------------------------
+  void emit_store(mlir::triton::StoreOp op);  // store_op.cc
   void emit_scalar_load(mlir::triton::LoadOp op);
-  void emit_reduce(mlir::triton::ReduceOp op);                   // reduce.cc
+  void emit_reduce(mlir::triton::ReduceOp op);  // reduce.cc
   void reduce_along_lanes(mlir::triton::ReduceOp op, const NestShape& nest);
   void reduce_across(mlir::triton::ReduceOp op, const NestShape& nest);
-  std::vector<Values> reduce_sequence(
-      mlir::Region& combiner, int64_t count, int64_t width, bool unrolled,
-      llvm::function_ref<Values(llvm::Value*, int64_t)> at);
+  std::vector<Values> reduce_sequence(mlir::Region& combiner, int64_t count, int64_t width,
+                                      bool unrolled,
+                                      llvm::function_ref<Values(llvm::Value*, int64_t)> at);
   Values reduce_lanes_together(mlir::Region& combiner, std::vector<Values> rows, unsigned lanes);
   Coord refine(const Coord& coarse, int64_t factor, int64_t offset, unsigned lanes);
   void store_reduced(mlir::triton::ReduceOp op, const Point& point,
                      llvm::ArrayRef<llvm::Value*> values);
-  void emit_scan(mlir::triton::ScanOp op);                       // scan.cc
+  void emit_scan(mlir::triton::ScanOp op);  // scan.cc
   Values scan_lanes(mlir::triton::ScanOp op, Values values, unsigned lanes);
   void scan_sequence(mlir::triton::ScanOp op, int64_t count, bool unrolled,
                      llvm::function_ref<Values(llvm::Value*)> load,
                      llvm::function_ref<Values(Values, const Values*)> combine,
                      llvm::function_ref<void(llvm::Value*, const Values&)> store);
-  void emit_histogram(mlir::triton::HistogramOp op);             // shape_ops.cc
+  void emit_histogram(mlir::triton::HistogramOp op);  // shape_ops.cc
   void emit_cat(mlir::triton::CatOp op);
   void emit_map(mlir::triton::MapElementwiseOp op);
   void emit_unsplat(mlir::triton::UnsplatOp op);
-  void emit_atomic_rmw(mlir::triton::AtomicRMWOp op);            // atomics.cc
+  void emit_atomic_rmw(mlir::triton::AtomicRMWOp op);  // atomics.cc
   void emit_atomic_cas(mlir::triton::AtomicCASOp op);
   void emit_atomic_access(mlir::Operation* op);
   void emit_atomic_poll(mlir::triton::AtomicPollOp op);
@@ -238,10 +251,11 @@ class Emitter {
   void for_each_element(mlir::Value shaped, llvm::function_ref<void(const Point&)> body);
   llvm::Value* if_active(llvm::Value* mask, llvm::Type* type,
                          llvm::function_ref<llvm::Value*()> body);
-  void emit_print(mlir::triton::PrintOp op);                     // debug.cc
+  void emit_print(mlir::triton::PrintOp op);  // debug.cc
   void emit_assert(mlir::triton::AssertOp op);
 
-  // --- dot.cc, dot_pack.cc, dot_kernel.cc ---------------------------------------------------------
+  // --- dot.cc, dot_pack.cc, dot_kernel.cc
+  // ---------------------------------------------------------
   void emit_dot(mlir::triton::DotOp op);
   DotPlan plan_dot(mlir::triton::DotOp op);
   std::pair<mlir::triton::LoadOp, Point> find_load(mlir::Value value, Point point);
@@ -254,8 +268,7 @@ class Emitter {
   void pack_a(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);
   Lanes convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes);
-  Point group_point(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
-                    llvm::Value* n_block);
+  Point group_point(const DotPlan& dot, llvm::Value* k_group, int64_t offset, llvm::Value* n_block);
   Coord group_coord(const DotPlan& dot, llvm::Value* k_group, int64_t offset, unsigned lanes,
                     int64_t div);
   llvm::SmallVector<llvm::Value*, 4> transpose(llvm::ArrayRef<llvm::Value*> rows);

@@ -9,9 +9,13 @@ namespace nereid::lower {
 namespace tt = mlir::triton;
 
 Emitter::Emitter(tt::FuncOp func, const TargetInfo& target, llvm::Module& module)
-    : func_(func), target_(target), module_(module), context_(module.getContext()),
+    : func_(func),
+      target_(target),
+      module_(module),
+      context_(module.getContext()),
       builder_(context_, llvm::InstSimplifyFolder(module.getDataLayout())),
-      plan_(make_plan(func, target)), small_elements_(small_tile_elements(target)) {}
+      plan_(make_plan(func, target)),
+      small_elements_(small_tile_elements(target)) {}
 
 llvm::LogicalResult Emitter::run() {
   if (!func_.getBody().hasOneBlock()) {
@@ -26,7 +30,8 @@ llvm::LogicalResult Emitter::run() {
   return llvm::success(!failed_);
 }
 
-// void NAME.body(arguments..., i32 x, i32 y, i32 z, i32 grid_x, i32 grid_y, i32 grid_z, ptr scratch)
+// void NAME.body(arguments..., i32 x, i32 y, i32 z, i32 grid_x, i32 grid_y, i32 grid_z, ptr
+// scratch)
 void Emitter::make_body_function() {
   llvm::SmallVector<llvm::Type*, 16> types;
   for (mlir::Type type : func_.getArgumentTypes()) {
@@ -76,10 +81,10 @@ void Emitter::make_body_function() {
 void Emitter::make_entry() {
   llvm::Type* i32_type = builder_.getInt32Ty();
   llvm::Type* ptr = builder_.getPtrTy();
-  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {ptr, i32_type, i32_type, ptr, ptr},
-                                       false);
-  auto* entry = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage,
-                                       func_.getSymName(), module_);
+  auto* type =
+      llvm::FunctionType::get(builder_.getVoidTy(), {ptr, i32_type, i32_type, ptr, ptr}, false);
+  auto* entry =
+      llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, func_.getSymName(), module_);
   entry->addFnAttr(llvm::Attribute::NoUnwind);
   auto* start = llvm::BasicBlock::Create(context_, "entry", entry);
   auto* loop = llvm::BasicBlock::Create(context_, "program", entry);
@@ -87,8 +92,8 @@ void Emitter::make_entry() {
   builder_.SetInsertPoint(start);
   llvm::SmallVector<llvm::Value*, 16> arguments;
   for (auto [k, argument] : llvm::enumerate(func_.getArguments())) {
-    llvm::Value* slot = builder_.CreateConstInBoundsGEP1_64(builder_.getInt64Ty(),
-                                                            entry->getArg(0), k);
+    llvm::Value* slot =
+        builder_.CreateConstInBoundsGEP1_64(builder_.getInt64Ty(), entry->getArg(0), k);
     llvm::Type* value_type = type_of(argument.getType());
     llvm::Value* bits = builder_.CreateLoad(builder_.getInt64Ty(), slot);
     llvm::Value* value = nullptr;
@@ -126,9 +131,9 @@ void Emitter::make_entry() {
 // struct NereidKernelInfo { u32 abi_version, num_args; u64 scratch_bytes; u32 scratch_align, 0; }
 void Emitter::make_info() {
   constexpr uint32_t kAbiVersion = 1, kScratchAlign = 64, kSlack = 256;
-  auto* type = llvm::StructType::get(builder_.getInt32Ty(), builder_.getInt32Ty(),
-                                     builder_.getInt64Ty(), builder_.getInt32Ty(),
-                                     builder_.getInt32Ty());
+  auto* type =
+      llvm::StructType::get(builder_.getInt32Ty(), builder_.getInt32Ty(), builder_.getInt64Ty(),
+                            builder_.getInt32Ty(), builder_.getInt32Ty());
   uint64_t scratch = plan_.scratch_bytes + temp_peak_;
   if (scratch > 0) scratch += kSlack;  // vector reads may run past the end of the last tile
   llvm::Constant* values[] = {

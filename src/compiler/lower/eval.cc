@@ -1,5 +1,5 @@
-// Evaluates tensors at a point: on demand, only the lanes that are asked for, each (value, point) once
-// per nest body.
+// Evaluates tensors at a point: on demand, only the lanes that are asked for, each (value, point)
+// once per nest body.
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -18,7 +18,8 @@ llvm::Value* Emitter::vector_of(const Lanes& value, unsigned lanes) {
   llvm::SmallVector<llvm::Constant*, 64> offsets;
   for (int64_t offset : *value.pattern) {
     offsets.push_back(llvm::ConstantInt::get(
-        type, llvm::APInt(64, static_cast<uint64_t>(offset)).sextOrTrunc(type->getIntegerBitWidth())));
+        type,
+        llvm::APInt(64, static_cast<uint64_t>(offset)).sextOrTrunc(type->getIntegerBitWidth())));
   }
   llvm::Value* vector = llvm::ConstantVector::get(offsets);
   if (value.scale) {
@@ -142,8 +143,8 @@ Lanes Emitter::eval_join(tt::JoinOp op, const Point& point, Mode mode) {
   Lanes lhs = eval(op.getLhs(), source, mode), rhs = eval(op.getRhs(), source, mode);
   llvm::Value* index = coord_vector(which, point.lanes);
   llvm::Value* first = builder_.CreateICmpEQ(index, llvm::Constant::getNullValue(index->getType()));
-  return Lanes::make_vector(builder_.CreateSelect(first, vector_of(lhs, point.lanes),
-                                                  vector_of(rhs, point.lanes)));
+  return Lanes::make_vector(
+      builder_.CreateSelect(first, vector_of(lhs, point.lanes), vector_of(rhs, point.lanes)));
 }
 
 // Indices outside of the source are clamped to it: the result is unspecified, the access is not.
@@ -165,8 +166,7 @@ Lanes Emitter::eval_constant(arith::ConstantOp op, const Point& point) {
   auto dense = mlir::dyn_cast<mlir::DenseElementsAttr>(op.getValue());
   if (!dense) return fail_lanes(op, "this kind of constant is not supported", element);
   if (dense.isSplat()) {
-    return Lanes::make_uniform(
-        attribute_constant(dense.getSplatValue<mlir::Attribute>(), element));
+    return Lanes::make_uniform(attribute_constant(dense.getSplatValue<mlir::Attribute>(), element));
   }
   llvm::GlobalVariable*& global = constants_[op];
   llvm::Type* type = memory_type(element);

@@ -22,7 +22,9 @@ llvm::ArrayRef<int64_t> shape_of(mlir::Value value) {
   return tensor ? tensor.getShape() : llvm::ArrayRef<int64_t>();
 }
 
-bool is_tensor(mlir::Value value) { return mlir::isa<mlir::RankedTensorType>(value.getType()); }
+bool is_tensor(mlir::Value value) {
+  return mlir::isa<mlir::RankedTensorType>(value.getType());
+}
 
 bool is_elementwise_op(mlir::Operation* op) {
   if (mlir::isa<arith::ConstantOp>(op)) return false;
@@ -50,8 +52,9 @@ bool is_uniform_tensor(mlir::Value value) {
     auto dense = mlir::dyn_cast<mlir::DenseElementsAttr>(constant.getValue());
     return dense && dense.isSplat();
   }
-  bool passes_through = is_elementwise_op(op) || mlir::isa<tt::ExpandDimsOp, tt::BroadcastOp,
-                                                           tt::ReshapeOp, tt::TransOp>(op);
+  bool passes_through =
+      is_elementwise_op(op) ||
+      mlir::isa<tt::ExpandDimsOp, tt::BroadcastOp, tt::ReshapeOp, tt::TransOp>(op);
   return passes_through && op->getNumOperands() > 0 &&
          llvm::all_of(op->getOperands(),
                       [](mlir::Value v) { return !is_tensor(v) || is_uniform_tensor(v); });
@@ -86,8 +89,12 @@ mlir::Value pointer_root(mlir::Value pointer) {
 
 namespace {
 
-Step constant_step(int64_t value) { return {Step::Kind::kConstant, value}; }
-Step opaque_step() { return {Step::Kind::kOpaque, 0}; }
+Step constant_step(int64_t value) {
+  return {Step::Kind::kConstant, value};
+}
+Step opaque_step() {
+  return {Step::Kind::kOpaque, 0};
+}
 
 Step add_steps(Step a, Step b, int64_t sign) {
   if (a.kind == Step::Kind::kOpaque || b.kind == Step::Kind::kOpaque) return opaque_step();
@@ -125,7 +132,8 @@ Step multiply_step(mlir::Value x, Step step, mlir::Value y, Step other) {
   return {Step::Kind::kDynamic, 0};
 }
 
-// A dimension of a reshape's result as a dimension of its source, when they coincide from the right.
+// A dimension of a reshape's result as a dimension of its source, when they coincide from the
+// right.
 std::optional<int64_t> reshaped_dim(tt::ReshapeOp op, int64_t dim) {
   auto from = shape_of(op.getSrc()), to = shape_of(op.getResult());
   int64_t inner = 1;

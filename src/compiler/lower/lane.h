@@ -1,8 +1,9 @@
-// What one evaluation of a tensor yields: the values of L neighbouring elements ("lanes"), kept in the
-// cheapest form that is exact. Also the coordinates at which tensors are evaluated.
+// What one evaluation of a tensor yields: the values of L neighbouring elements ("lanes"), kept in
+// the cheapest form that is exact. Also the coordinates at which tensors are evaluated.
 //
-// Goals: unit strides, uniform values and constant patterns stay visible until memory is touched, so
-// that a load can be a plain vector load, a broadcast or, only when nothing else is left, a gather.
+// Goals: unit strides, uniform values and constant patterns stay visible until memory is touched,
+// so that a load can be a plain vector load, a broadcast or, only when nothing else is left, a
+// gather.
 #pragma once
 
 #include <cstdint>
@@ -74,7 +75,9 @@ struct Lanes {
     return pattern->front();
   }
 
-  static Lanes make_uniform(llvm::Value* value) { return {Kind::kUniform, value, nullptr, nullptr}; }
+  static Lanes make_uniform(llvm::Value* value) {
+    return {Kind::kUniform, value, nullptr, nullptr};
+  }
   static Lanes make_vector(llvm::Value* value) { return {Kind::kVector, value, nullptr, nullptr}; }
   static Lanes make_affine(llvm::Value* base, llvm::Value* scale, Pattern pattern) {
     if (!pattern) return make_uniform(base);

@@ -26,10 +26,10 @@ constexpr NamedFn kFunctions[] = {
 
 // libm's functions of one or two arguments that both dialects may name.
 constexpr llvm::StringLiteral kLibm[] = {
-    "pow",  "powf", "atan2", "fmod",  "acos",  "asin",  "atan",  "sinh",   "cosh",   "tan",
-    "acosh", "asinh", "atanh", "cbrt", "expm1", "log1p", "log10", "exp10", "hypot", "copysign",
-    "fmax", "fmin", "erfc", "tgamma", "lgamma", "remainder", "rint", "nearbyint", "fdim",
-    "nextafter"};
+    "pow",    "powf",      "atan2", "fmod",      "acos",  "asin",     "atan",  "sinh",
+    "cosh",   "tan",       "acosh", "asinh",     "atanh", "cbrt",     "expm1", "log1p",
+    "log10",  "exp10",     "hypot", "copysign",  "fmax",  "fmin",     "erfc",  "tgamma",
+    "lgamma", "remainder", "rint",  "nearbyint", "fdim",  "nextafter"};
 
 std::optional<MathFn> find_function(llvm::StringRef name) {
   for (const NamedFn& entry : kFunctions) {
@@ -62,8 +62,8 @@ Value* Emitter::emit_wide_math(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   if (mlir::isa<math::CtPopOp>(op))
     return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::ctpop, x[0]);
   if (mlir::isa<math::CountLeadingZerosOp, math::CountTrailingZerosOp>(op)) {
-    auto id = mlir::isa<math::CountLeadingZerosOp>(op) ? llvm::Intrinsic::ctlz
-                                                       : llvm::Intrinsic::cttz;
+    auto id =
+        mlir::isa<math::CountLeadingZerosOp>(op) ? llvm::Intrinsic::ctlz : llvm::Intrinsic::cttz;
     return builder_.CreateIntrinsic(id, {x[0]->getType()}, {x[0], builder_.getFalse()});
   }
   if (auto fn = find_function(name)) return emit_math(builder_, *fn, x[0], target_);

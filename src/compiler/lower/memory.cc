@@ -1,5 +1,5 @@
-// Lanes to and from memory: from the shape of the pointer's lanes to the cheapest access that touches no
-// byte of a masked-off lane.
+// Lanes to and from memory: from the shape of the pointer's lanes to the cheapest access that
+// touches no byte of a masked-off lane.
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -171,7 +171,8 @@ llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm:
   llvm::Align align(access.align);
   unsigned size = element_bytes(access.element);
   if (target_.has_avx512f && size >= 4 && lanes >= 4 && type->getScalarSizeInBits() >= 32) {
-    llvm::Value* all = mask ? mask : llvm::Constant::getAllOnesValue(widen(builder_.getInt1Ty(), lanes));
+    llvm::Value* all =
+        mask ? mask : llvm::Constant::getAllOnesValue(widen(builder_.getInt1Ty(), lanes));
     llvm::Type* wide = widen(type, lanes);
     if (!other) other = llvm::Constant::getNullValue(wide);
     return builder_.CreateMaskedGather(wide, vector_of(access.pointer, lanes), align, all, other);
@@ -191,8 +192,7 @@ llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm:
   return builder_.CreateSelect(mask, gathered, other);
 }
 
-Lanes Emitter::load_lanes(const Access& access, const std::optional<Lanes>& other,
-                          unsigned lanes) {
+Lanes Emitter::load_lanes(const Access& access, const std::optional<Lanes>& other, unsigned lanes) {
   Access plain = access;
   plain.pointer = settle(access.pointer);
   if (plain.mask && !plain.mask->affine()) {
@@ -224,8 +224,8 @@ bool Emitter::store_pattern(const Access& access, llvm::Value* mask, llvm::Value
   for (unsigned lane = 0; lane < lanes; lane += run) {
     llvm::Value* base =
         builder_.CreateGEP(builder_.getInt8Ty(), access.pointer.value, i64(pattern[lane]));
-    store_contiguous(base, access, mask ? slice(mask, lane, run) : nullptr,
-                     slice(value, lane, run), run);
+    store_contiguous(base, access, mask ? slice(mask, lane, run) : nullptr, slice(value, lane, run),
+                     run);
   }
   return true;
 }
@@ -235,7 +235,8 @@ void Emitter::store_scatter(const Access& access, llvm::Value* mask, llvm::Value
   llvm::Align align(access.align);
   unsigned bits = value->getType()->getScalarSizeInBits();
   if (target_.has_avx512f && bits >= 32 && lanes >= 4 && access.pointer.vector()) {
-    llvm::Value* all = mask ? mask : llvm::Constant::getAllOnesValue(widen(builder_.getInt1Ty(), lanes));
+    llvm::Value* all =
+        mask ? mask : llvm::Constant::getAllOnesValue(widen(builder_.getInt1Ty(), lanes));
     builder_.CreateMaskedScatter(value, access.pointer.value, align, all);
     return;
   }
@@ -260,8 +261,8 @@ void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lan
     if (known && known->isNullValue()) return;
     if (known && known->isAllOnesValue()) mask = nullptr;
   }
-  if (lanes == 1 || (access.pointer.uniform() && value.uniform() &&
-                     (!mask || !mask->getType()->isVectorTy()))) {
+  if (lanes == 1 ||
+      (access.pointer.uniform() && value.uniform() && (!mask || !mask->getType()->isVectorTy()))) {
     llvm::Value* one = to_memory(lanes == 1 ? vector_of(value, 1) : value.value, access.element);
     store_contiguous(lane_pointer(access.pointer, 0), access, mask, one, 1);
     return;

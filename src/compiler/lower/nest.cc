@@ -8,17 +8,17 @@ namespace nereid::lower {
 namespace tt = mlir::triton;
 namespace arith = mlir::arith;
 
-// Bytes of the widest element that is computed with when `value` is evaluated; index arithmetic does
-// not count, since it mostly stays scalar.
+// Bytes of the widest element that is computed with when `value` is evaluated; index arithmetic
+// does not count, since it mostly stays scalar.
 unsigned Emitter::widest_element(mlir::Value value, llvm::DenseSet<mlir::Value>& seen) {
   if (!is_tensor(value) || !seen.insert(value).second) return 1;
   mlir::Type element = mlir::getElementTypeOrSelf(value.getType());
   mlir::Operation* op = value.getDefiningOp();
   bool recurse = op && is_lazy_op(op) && !plan_.stored(value);
   unsigned widest = 1;
-  bool copies = !op || mlir::isa<tt::LoadOp, tt::BitcastOp, tt::ReshapeOp, tt::TransOp, tt::SplatOp,
-                                 tt::BroadcastOp, tt::ExpandDimsOp, arith::ConstantOp,
-                                 arith::SelectOp>(op);
+  bool copies =
+      !op || mlir::isa<tt::LoadOp, tt::BitcastOp, tt::ReshapeOp, tt::TransOp, tt::SplatOp,
+                       tt::BroadcastOp, tt::ExpandDimsOp, arith::ConstantOp, arith::SelectOp>(op);
   if (!is_uniform_tensor(value) && !mlir::isa<tt::PointerType>(element)) {
     widest = element_bytes(element);
     if (mlir::isa<mlir::FloatType>(element) && !copies) widest = std::max(widest, 4u);
@@ -182,8 +182,10 @@ void Emitter::emit_loop(llvm::Value* begin, llvm::Value* end, llvm::Value* step,
     if (value) parts.push_back(llvm::ConstantAsMetadata::get(builder_.getInt32(*value)));
     notes.push_back(llvm::MDNode::get(context_, parts));
   };
-  if (unroll > 1) note("llvm.loop.unroll.count", unroll);
-  else note("llvm.loop.unroll.disable", std::nullopt);
+  if (unroll > 1)
+    note("llvm.loop.unroll.count", unroll);
+  else
+    note("llvm.loop.unroll.disable", std::nullopt);
   auto* node = llvm::MDNode::getDistinct(context_, notes);
   node->replaceOperandWith(0, node);
   branch->setMetadata(llvm::LLVMContext::MD_loop, node);

@@ -1,6 +1,6 @@
 // Decides, before any code is emitted, which tensors are kept in a buffer and which are recomputed
-// where they are read. Works backwards through the program: how often a value is read is known once it
-// is known which of its users are recomputed.
+// where they are read. Works backwards through the program: how often a value is read is known once
+// it is known which of its users are recomputed.
 #include "src/compiler/lower/plan.h"
 
 #include "src/compiler/lower/planner.h"
@@ -295,14 +295,15 @@ bool Planner::decide(mlir::Operation* op, mlir::Value value) {
   for (auto [root, count] : readers.roots) times += count;
   double cost = lazy_cost(value);
   bool small = num_elements(value.getType()) <= small_elements_;
-  if (element.isInteger() && cost < (is_index_like(value) ? 40 : 4) &&
-      !mlir::isa<tt::LoadOp>(op)) {
+  if (element.isInteger() && cost < (is_index_like(value) ? 40 : 4) && !mlir::isa<tt::LoadOp>(op)) {
     return false;
   }
   if (small) return times > 1.01 && cost >= 1.5;
   return (cost - 1) * times > cost + 3;
 }
 
-Plan make_plan(tt::FuncOp func, const TargetInfo& target) { return Planner(func, target).run(); }
+Plan make_plan(tt::FuncOp func, const TargetInfo& target) {
+  return Planner(func, target).run();
+}
 
 }  // namespace nereid::lower

@@ -18,12 +18,12 @@ namespace nereid::lower {
 // Row-major storage of one tile (or of several whose lives do not overlap at element level).
 struct Buffer {
   llvm::SmallVector<int64_t, 4> shape;
-  mlir::Type element;    // i1 takes a byte
+  mlir::Type element;  // i1 takes a byte
   uint64_t bytes = 0;
-  bool on_stack = false; // small: an alloca that LLVM turns into registers; else scratch
-  unsigned first = 0;    // life in op positions, both ends included
+  bool on_stack = false;  // small: an alloca that LLVM turns into registers; else scratch
+  unsigned first = 0;     // life in op positions, both ends included
   unsigned last = 0;
-  uint64_t offset = 0;   // in the scratch area
+  uint64_t offset = 0;  // in the scratch area
 };
 
 // A loop-carried tensor that is its initial value plus a scalar that grows: never stored.
@@ -35,7 +35,7 @@ struct Induction {
 
 struct Plan {
   std::vector<Buffer> buffers;
-  llvm::DenseMap<mlir::Value, int> buffer_of;  // value -> index into buffers
+  llvm::DenseMap<mlir::Value, int> buffer_of;         // value -> index into buffers
   llvm::DenseMap<mlir::Value, Induction> inductions;  // scf.for region arguments
   llvm::DenseMap<mlir::Operation*, unsigned> position;
   llvm::DenseMap<mlir::Operation*, unsigned> end_position;  // last position inside the op
@@ -51,8 +51,8 @@ struct Plan {
 Plan make_plan(mlir::triton::FuncOp func, const TargetInfo& target);
 
 // --- Facts about values that the planner and the emitter share ---------------------------------
-int64_t num_elements(mlir::Type type);       // 1 for scalars
-unsigned element_bytes(mlir::Type element);  // in memory; pointers 8, i1 1
+int64_t num_elements(mlir::Type type);                // 1 for scalars
+unsigned element_bytes(mlir::Type element);           // in memory; pointers 8, i1 1
 llvm::ArrayRef<int64_t> shape_of(mlir::Value value);  // empty for scalars
 bool is_tensor(mlir::Value value);
 

@@ -20,14 +20,14 @@ void Emitter::store_reduced(tt::ReduceOp op, const Point& point, llvm::ArrayRef<
     if (!buffer) continue;
     llvm::SmallVector<Coord, 4> coords(point.coords);
     coords.erase(coords.begin() + op.getAxis());
-    Lanes lanes = value->getType()->isVectorTy() ? Lanes::make_vector(value)
-                                                 : Lanes::make_uniform(value);
+    Lanes lanes =
+        value->getType()->isVectorTy() ? Lanes::make_vector(value) : Lanes::make_uniform(value);
     store_storage(storage_of(*buffer), with_coords(point, coords), lanes);
   }
 }
 
-// Reduces `count` positions for `width` results at once, `at(k, w)` giving the values at position k for
-// result w. Results side by side share what they read; few of them get partial results instead.
+// Reduces `count` positions for `width` results at once, `at(k, w)` giving the values at position k
+// for result w. Results side by side share what they read; few of them get partial results instead.
 std::vector<Emitter::Values> Emitter::reduce_sequence(
     mlir::Region& combiner, int64_t count, int64_t width, bool unrolled,
     llvm::function_ref<Values(Value*, int64_t)> at) {
@@ -101,8 +101,8 @@ Coord Emitter::refine(const Coord& coarse, int64_t factor, int64_t offset, unsig
           .pattern = patterns_.intern(std::move(offsets))};
 }
 
-// Several vectors, each to be combined into one element, become one vector of the results: halves of
-// two vectors are exchanged and combined, then quarters, and so on.
+// Several vectors, each to be combined into one element, become one vector of the results: halves
+// of two vectors are exchanged and combined, then quarters, and so on.
 Emitter::Values Emitter::reduce_lanes_together(mlir::Region& combiner, std::vector<Values> rows,
                                                unsigned lanes) {
   unsigned block = lanes;  // lanes that still belong to one row
@@ -151,15 +151,15 @@ Emitter::Values Emitter::reduce_lanes_together(mlir::Region& combiner, std::vect
   return values;
 }
 
-// Lanes run along the axis: combine vectors first, the lanes of one vector last, for as many rows at
-// once as there are lanes.
+// Lanes run along the axis: combine vectors first, the lanes of one vector last, for as many rows
+// at once as there are lanes.
 void Emitter::reduce_along_lanes(tt::ReduceOp op, const NestShape& nest) {
   int64_t axis = op.getAxis(), step = nest.lanes, count = nest.shape[axis] / step;
   int64_t rank = static_cast<int64_t>(nest.shape.size()), inner = rank - 1;
   while (inner >= 0 && (inner == axis || nest.shape[inner] == 1)) --inner;
   int64_t limit = 16 / static_cast<int64_t>(op.getSrcs().size());
-  int64_t together = inner < 0 ? 1 : block_of(nest.shape[inner],
-                                              std::min<int64_t>(nest.lanes, limit));
+  int64_t together =
+      inner < 0 ? 1 : block_of(nest.shape[inner], std::min<int64_t>(nest.lanes, limit));
   llvm::SmallVector<int64_t, 4> outer(nest.shape);
   outer[axis] = 1;
   if (inner >= 0) outer[inner] /= together;
@@ -206,12 +206,13 @@ void Emitter::reduce_across(tt::ReduceOp op, const NestShape& nest) {
     };
     auto sums = reduce_sequence(op.getCombineOp(), count, together, nest.unrolled,
                                 [&](Value* index, int64_t k) {
-      Point point = column(k);
-      point.coords[axis] = scaled_coord(index, 1, nullptr);
-      Values parts;
-      for (mlir::Value source : op.getSrcs()) parts.push_back(eval_vector(source, point));
-      return parts;
-    });
+                                  Point point = column(k);
+                                  point.coords[axis] = scaled_coord(index, 1, nullptr);
+                                  Values parts;
+                                  for (mlir::Value source : op.getSrcs())
+                                    parts.push_back(eval_vector(source, point));
+                                  return parts;
+                                });
     for (int64_t k = 0; k < together; ++k) store_reduced(op, column(k), sums[k]);
   });
 }

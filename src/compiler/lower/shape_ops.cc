@@ -1,4 +1,5 @@
-// Ops that rearrange or count elements and need storage of their own: cat, histogram, map_elementwise.
+// Ops that rearrange or count elements and need storage of their own: cat, histogram,
+// map_elementwise.
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -45,7 +46,8 @@ void Emitter::emit_histogram(tt::HistogramOp op) {
   llvm::Type* type = type_of(buffer->element);
   Value* zero = llvm::Constant::getNullValue(type);
   emit_nest(clear, [&](const Point& point) {
-    store_storage(storage, point, Lanes::make_vector(vector_of(Lanes::make_uniform(zero), point.lanes)));
+    store_storage(storage, point,
+                  Lanes::make_vector(vector_of(Lanes::make_uniform(zero), point.lanes)));
   });
   for_each_element(op.getSrc(), [&](const Point& point) {
     Value* bin = vector_of(eval(op.getSrc(), point), 1);
@@ -53,9 +55,10 @@ void Emitter::emit_histogram(tt::HistogramOp op) {
     Value* counted = buffer->shape[0] > (int64_t{1} << (bin->getType()->getIntegerBitWidth() - 1))
                          ? builder_.CreateICmpSGE(bin, llvm::Constant::getNullValue(bin->getType()))
                          : builder_.CreateICmpULT(bin, limit);
-    if (op.getMask()) counted = builder_.CreateAnd(counted, vector_of(eval(op.getMask(), point), 1));
-    Value* index = builder_.CreateSelect(counted, builder_.CreateZExt(bin, builder_.getInt64Ty()),
-                                         i64(0));
+    if (op.getMask())
+      counted = builder_.CreateAnd(counted, vector_of(eval(op.getMask(), point), 1));
+    Value* index =
+        builder_.CreateSelect(counted, builder_.CreateZExt(bin, builder_.getInt64Ty()), i64(0));
     Value* slot = builder_.CreateGEP(type, storage.base, index);
     Value* count = builder_.CreateLoad(type, slot);
     builder_.CreateStore(builder_.CreateAdd(count, builder_.CreateZExt(counted, type)), slot);

@@ -1,5 +1,5 @@
-// Gives every stored tensor a buffer, lets results overwrite operands that die there, and packs buffers
-// into the scratch area so that tiles which are never alive together share memory.
+// Gives every stored tensor a buffer, lets results overwrite operands that die there, and packs
+// buffers into the scratch area so that tiles which are never alive together share memory.
 #include "src/compiler/lower/planner.h"
 
 namespace nereid::lower {

@@ -30,8 +30,8 @@ llvm::Type* Emitter::type_of(mlir::Type type) {
   if (element.isF64()) return builder_.getDoubleTy();
   if (element.isF32()) return builder_.getFloatTy();
   if (element.isF16()) return builder_.getHalfTy();
-  // bf16 and fp8 as their bits: LLVM would move bf16 through f32 and library calls on targets without
-  // AVX512-BF16.
+  // bf16 and fp8 as their bits: LLVM would move bf16 through f32 and library calls on targets
+  // without AVX512-BF16.
   return builder_.getIntNTy(element.getIntOrFloatBitWidth());
 }
 
