@@ -21,14 +21,13 @@ struct RunnerOptions {
   nn::DecoderTypes types;
   int32_t max_context = 0;  // positions of a sequence
   int32_t max_batch = 1;    // sequences
-  int32_t num_workers = 1;  // of the device; decides how far decode attention is split
 };
 
 class Runner {
  public:
-  static constexpr int32_t kPageSize = 32;      // tokens
-  static constexpr int32_t kMaxRows = 512;      // tokens of a step
-  static constexpr int32_t kMinLogitRows = 32;  // rows of a step whose logits can be had at once
+  static constexpr int32_t kPageSize = 32;         // tokens
+  static constexpr int32_t kMaxRows = 512;         // tokens of a step
+  static constexpr int32_t kMinLogitRows = 32;     // rows of a step whose logits can be had at once
   static constexpr int32_t kPrefillTileRows = 64;  // tokens x heads of a group
   static constexpr int32_t kDecodeSplits = 4;
 
