@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import Nereid
 
+# Said everywhere: what --dtype auto means depends on the target.
+DTYPE = ["--dtype", "f32"]
 NO_TOOLCHAIN = {"NEREID_PYTHON": "/nonexistent/python", "NEREID_CC": "/nonexistent/nereid-cc"}
 
 
@@ -21,25 +23,37 @@ NO_TOOLCHAIN = {"NEREID_PYTHON": "/nonexistent/python", "NEREID_CC": "/nonexiste
 def pack(nereid: Nereid, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pack of the tiny model, made by `compile`."""
     path = tmp_path_factory.mktemp("pack") / "tiny.pack"
-    done = nereid("compile", tiny_model, "-o", path)
+    done = nereid("compile", tiny_model, *DTYPE, "-o", path)
     assert done.code == 0, done.err
     assert done.out.strip() == str(path)
     return path
 
 
-@pytest.fixture
-def cache(nereid: Nereid, tiny_model: Path, tmp_path: Path, pack: Path) -> Path:
-    """A cache folder of its own, with the pack of the tiny model in it. Returns the pack's path."""
-    done = nereid("compile", tiny_model, env={"NEREID_CACHE_DIR": str(tmp_path)})
+@pytest.fixture(scope="session")
+def filled_cache(
+    nereid: Nereid, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A cache folder that `compile` filled, and the path of the pack in it."""
+    folder = tmp_path_factory.mktemp("filled_cache")
+    done = nereid("compile", tiny_model, *DTYPE, env={"NEREID_CACHE_DIR": str(folder)})
     assert done.code == 0, done.err
-    return Path(done.out.strip())
+    return folder, Path(done.out.strip())
+
+
+@pytest.fixture
+def cache(filled_cache: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy of that folder for one test. Returns the pack's path in it."""
+    folder, pack = filled_cache
+    copy = tmp_path / "cache"
+    shutil.copytree(folder, copy)
+    return copy / pack.relative_to(folder)
 
 
 def run_tiny(nereid: Nereid, model: Path, cached_pack: Path, **env: str):
     folder = cached_pack.parent
     while folder.name == "packs":
         folder = folder.parent
-    flags = ["--raw", "-n", "4", "--ignore-eos", "--json", "-m", model]
+    flags = ["--raw", "-n", "4", "--ignore-eos", "--json", "-m", model, *DTYPE]
     return nereid("run", "hello", *flags, env={"NEREID_CACHE_DIR": str(folder), **env})
 
 
@@ -53,7 +67,7 @@ def test_inspect_pack(nereid: Nereid, pack: Path) -> None:
 
 def test_packs_are_reproducible(nereid: Nereid, tiny_model: Path, pack: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.pack"
-    assert nereid("compile", tiny_model, "-o", again).code == 0
+    assert nereid("compile", tiny_model, *DTYPE, "-o", again).code == 0
     assert again.read_bytes() == pack.read_bytes()
 
 
@@ -90,7 +104,7 @@ def test_damaged_pack(nereid: Nereid, tiny_model, cache: Path, damage: str) -> N
 
 def pack_for(nereid: Nereid, tiny_model: Path, target: str, folder: Path) -> Path:
     path = folder / "other.pack"
-    done = nereid("compile", tiny_model, "--target", target, "-o", path)
+    done = nereid("compile", tiny_model, *DTYPE, "--target", target, "-o", path)
     assert done.code == 0, done.err
     assert nereid("inspect", path, "--json").json()["target"] == target
     return path
@@ -155,7 +169,7 @@ def test_unwritable_places(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
 
 
 def test_two_builders_at_once(nereid: Nereid, tiny_model, pack: Path, tmp_path: Path) -> None:
-    command = nereid.command("compile", tiny_model)
+    command = nereid.command("compile", tiny_model, *DTYPE)
     env = nereid.environment | {"NEREID_CACHE_DIR": str(tmp_path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     builders = [subprocess.Popen(command, env=env, **pipes) for _ in range(2)]
