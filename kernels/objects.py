@@ -17,6 +17,7 @@ from kernels.spec import Kernel
 from kernels.targets import Choice
 
 KERNEL_ABI = 1
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _INFO = struct.Struct(
     "<IIQII"
 )  # NereidKernelInfo: abi_version, num_args, scratch_bytes, scratch_align, reserved
@@ -104,8 +105,8 @@ def _cpu_object(
         "\0".join([_without_locations(text), tools.target, tools.cc_sha256]).encode()
     ).hexdigest()
     cached = tools.cache / "objects" / f"{digest}.so" if tools.cache else None
-    if cached and cached.exists():
-        return cached.read_bytes()
+    if cached and (stored := _load(cached)) is not None:
+        return stored
     with tempfile.TemporaryDirectory(prefix="nereid-cc-") as folder:
         source, result = Path(folder) / f"{kernel.name}.ttir", Path(folder) / f"{kernel.name}.so"
         source.write_text(text)
@@ -133,14 +134,33 @@ def _run_cc(command: list[str], what: str) -> str:
     return done.stdout
 
 
+# A cached object is followed by the SHA-256 of its bytes.
+
+
+def _load(path: Path) -> bytes | None:
+    """The cached object; None if there is none, or it can't be read or is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    blob, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return blob if hashlib.sha256(blob).digest() == digest else None
+
+
 def _store(path: Path, blob: bytes) -> None:
     """Best effort: a cache that can't be written (read-only, disk full) only costs time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as out:
-            temporary = Path(out.name)
-            out.write(blob)
-        temporary.replace(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        try:
+            with open(descriptor, "wb") as out:
+                out.write(blob + hashlib.sha256(blob).digest())
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
     except OSError:
         return
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels import pack_file
+from kernels import objects, pack_file
 from kernels.generate import kernel_sources_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +107,52 @@ def test_objects_are_cached(tmp_path: Path, cc: Path) -> None:
     cc.write_text(cc.read_text() + "# another compiler\n")
     assert build(tmp_path, cc, out="third.pack").returncode == 0
     assert len(list((tmp_path / "cache" / "objects").iterdir())) == 2 * len(cached)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    ],
+    ids=["empty", "cut_by_one", "half", "bit_in_object", "bit_in_digest"],
+)
+def test_damaged_cached_objects_are_recompiled(tmp_path: Path, cc: Path, damage) -> None:
+    assert build(tmp_path, cc).returncode == 0
+    good = {path: path.read_bytes() for path in (tmp_path / "cache" / "objects").iterdir()}
+    assert good
+    for path, content in good.items():
+        path.write_bytes(damage(content))
+    done = build(tmp_path, cc, out="again.pack")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again.pack").read_bytes() == (tmp_path / "m.pack").read_bytes()
+    # Put right, and nothing beside them.
+    after = {path: path.read_bytes() for path in (tmp_path / "cache" / "objects").iterdir()}
+    assert after == good
+
+
+def test_failed_write_to_the_cache_leaves_no_file(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "objects" / "name.so"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        objects._store(path, b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(path.parent.iterdir()) == []
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        objects._store(path, b"x")
+    assert list(path.parent.iterdir()) == []
+    objects._store(path, b"x")
+    assert objects._load(path) == b"x" and list(path.parent.iterdir()) == [path]
 
 
 def test_native_is_resolved(tmp_path: Path, cc: Path) -> None:
