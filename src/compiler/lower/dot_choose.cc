@@ -80,77 +80,67 @@ Pattern Emitter::steps(unsigned lanes) {
   return patterns_.intern(std::move(iota));
 }
 
-void Emitter::choose_operands(DotPlan& dot) {
-  mlir::Value a = dot.op.getA(), b = dot.op.getB();
-  mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
-  mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
+// Vectors of b along k, for one n: what transposing and the inner product read.
+double Emitter::cost_along_k(DotPlan& dot, unsigned width, mlir::Type as) {
+  auto point = [&] {
+    Coord n{.base = unknown_index(), .align = 1};
+    return dot.point({scaled_coord(unknown_index(), width, steps(width)), n}, width);
+  };
+  return cost_at(dot.op.getB(), point, as);
+}
+
+// How b reaches the inner loop; the cost of that and of the arithmetic, per vector of d and k.
+double Emitter::choose_b(DotPlan& dot) {
+  mlir::Value b = dot.op.getB();
   unsigned group = static_cast<unsigned>(dot.group), lanes = dot.lanes, width = lanes * group;
-  bool many_registers = target_.vector_registers >= 32;
-  dot.block_rows = std::min<int64_t>(dot.m, many_registers ? 8 : 4);
   double uses = double((dot.m + dot.block_rows - 1) / dot.block_rows);
-
-  // b as vectors along n, groups of k inside.
-  double in_place = cost_at(
-      b, [&] { return group_point(dot, unknown_index(), 0, unknown_index()); }, dot.compute);
-  double rows = group * cost_at(
-                            b,
-                            [&] {
-                              Coord k{.base = unknown_index(), .align = 1};
-                              return dot.point(
-                                  {k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);
-                            },
-                            dot.compute) +
-                group;
-  bool square = dot.k % width == 0 && lanes >= 4 && from_b == dot.compute &&
+  auto vector = [&] { return group_point(dot, unknown_index(), 0, unknown_index()); };
+  auto row = [&] {
+    Coord k{.base = unknown_index(), .align = 1};
+    return dot.point({k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);
+  };
+  double in_place = uses * cost_at(b, vector, dot.compute);
+  double rows = group * cost_at(b, row, dot.compute) + group;
+  bool square = dot.k % width == 0 && lanes >= 4 &&
+                mlir::getElementTypeOrSelf(b.getType()) == dot.compute &&
                 element_bytes(dot.compute) * group == element_bytes(dot.accumulator);
-  double columns = 1e9;
-  if (square) {
-    columns =
-        5 + cost_at(
-                b,
-                [&] {
-                  Coord n{.base = unknown_index(), .align = 1};
-                  return dot.point({scaled_coord(unknown_index(), width, steps(width)), n}, width);
-                },
-                dot.compute);
-  }
+  double columns = square ? 5 + cost_along_k(dot, width, dot.compute) : 1e9;
   double packing = std::min(rows, columns) + 1 + uses;
-  dot.b_source = in_place * uses <= packing ? BSource::kInPlace
-                 : columns < rows           ? BSource::kTransposed
-                                            : BSource::kRows;
-  double outer = (std::min(packing, in_place * uses) + double(dot.m)) / group;
+  dot.b_source = in_place <= packing ? BSource::kInPlace
+                 : columns < rows    ? BSource::kTransposed
+                                     : BSource::kRows;
+  return (std::min(packing, in_place) + double(dot.m)) / group;
+}
 
+// a is read one scalar (or group along k) at a time and spread over the lanes while it is loaded.
+bool Emitter::reads_a_in_place(DotPlan& dot) {
+  mlir::Value a = dot.op.getA();
+  if (mlir::getElementTypeOrSelf(a.getType()) != dot.compute) return false;
+  if (const Buffer* stored = plan_.find(a)) return !stored->on_stack;
+  unsigned group = static_cast<unsigned>(dot.group);
+  Coord k = scaled_coord(i64(0), dot.group, steps(group));
+  Point first = dot.point({constant_coord(0), k}, group);
+  if (!loads_contiguously(a, first)) return false;
+  auto load = find_load(a, first).first;
+  for (size_t dim = 0; dim < shape_of(load.getPtr()).size(); ++dim) {
+    if (step_along(load.getPtr(), dim, plan_).kind == Step::Kind::kOpaque) return false;
+  }
+  return true;
+}
+
+void Emitter::choose_operands(DotPlan& dot) {
+  dot.block_rows = std::min<int64_t>(dot.m, target_.vector_registers >= 32 ? 8 : 4);
+  double outer = choose_b(dot);
   // Few rows of a: vectors along k instead, summed up at the end.
   unsigned along = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));
   bool possible = dot.m <= 4 && along == unsigned(target_.vector_bytes) / 4 &&
                   dot.accumulator.isF32() && dot.kind != DotKind::kInt8;
   if (possible) {
-    mlir::Type f32 = dot.accumulator;
-    double inner =
-        double(dot.m) + double(dot.m) * 10 * along / double(dot.k) +
-        cost_at(
-            b,
-            [&] {
-              Coord n{.base = unknown_index(), .align = 1};
-              return dot.point({scaled_coord(unknown_index(), along, steps(along)), n}, along);
-            },
-            f32);
+    double sums = double(dot.m) * 10 * along / double(dot.k);
+    double inner = double(dot.m) + sums + cost_along_k(dot, along, dot.accumulator);
     dot.inner_product = inner < outer;
   }
-  if (dot.inner_product) return;
-
-  // a: one scalar (or group along k) at a time, spread over the lanes while it is loaded.
-  Coord a_k = scaled_coord(i64(0), dot.group, steps(group));
-  Point first = dot.point({constant_coord(0), a_k}, group);
-  const Buffer* stored = plan_.find(a);
-  dot.a_in_place =
-      from_a == dot.compute && (stored ? !stored->on_stack : loads_contiguously(a, first));
-  if (dot.a_in_place && !stored) {
-    auto load = find_load(a, first).first;
-    for (size_t dim = 0; dim < shape_of(load.getPtr()).size(); ++dim) {
-      dot.a_in_place &= step_along(load.getPtr(), dim, plan_).kind != Step::Kind::kOpaque;
-    }
-  }
+  if (!dot.inner_product) dot.a_in_place = reads_a_in_place(dot);
 }
 
 }  // namespace nereid::lower

@@ -159,6 +159,28 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
   });
 }
 
+// d (m, n) gets the sum of a vector's lanes.
+void Emitter::add_inner_sum(const DotPlan& dot, int64_t m, Value* n, Value* vector) {
+  Value* sum = vector;
+  if (vector->getType()->isVectorTy()) {
+    auto* reduced =
+        builder_.CreateFAddReduce(llvm::ConstantFP::getNegativeZero(builder_.getFloatTy()), vector);
+    llvm::FastMathFlags reorder;
+    reorder.setAllowReassoc();
+    reduced->setFastMathFlags(reorder);
+    sum = reduced;
+  }
+  Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
+  Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
+  Value* address = builder_.CreateInBoundsGEP(builder_.getFloatTy(), dot.d.base, index);
+  llvm::Align align(4);
+  if (!dot.starts_from_zero) {
+    Value* old = builder_.CreateAlignedLoad(builder_.getFloatTy(), address, align);
+    sum = builder_.CreateFAdd(sum, old);
+  }
+  builder_.CreateAlignedStore(sum, address, align);
+}
+
 // Few rows, and b lies along k in memory: vectors along k, summed up at the end.
 void Emitter::emit_inner_product(const DotPlan& dot) {
   mlir::Value a = dot.op.getA(), b = dot.op.getB();
@@ -194,30 +216,10 @@ void Emitter::emit_inner_product(const DotPlan& dot) {
         }
       }
     });
-    llvm::FastMathFlags reorder;
-    reorder.setAllowReassoc();
     for (int64_t c = 0; c < columns; ++c) {
       for (int64_t m = 0; m < dot.m; ++m) {
         Value* vector = builder_.CreateLoad(type, slots[c * dot.m + m]);
-        Value* sum = vector;
-        if (lanes > 1) {
-          auto* reduced = builder_.CreateFAddReduce(
-              llvm::ConstantFP::getNegativeZero(builder_.getFloatTy()), vector);
-          reduced->setFastMathFlags(reorder);
-          sum = reduced;
-        }
-        int64_t size = element_bytes(dot.accumulator);
-        Value* index = builder_.CreateAdd(
-            builder_.CreateAdd(n, i64(c)),
-            builder_.CreateAdd(i64(m * dot.n),
-                               builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n))));
-        Value* address = builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.d.base,
-                                                    builder_.CreateMul(index, i64(size)));
-        if (!dot.starts_from_zero) {
-          sum = builder_.CreateFAdd(
-              sum, builder_.CreateAlignedLoad(builder_.getFloatTy(), address, llvm::Align(4)));
-        }
-        builder_.CreateAlignedStore(sum, address, llvm::Align(4));
+        add_inner_sum(dot, m, builder_.CreateAdd(n, i64(c), "", true, true), vector);
       }
     }
   });

@@ -264,6 +264,10 @@ class Emitter {
   llvm::Value* unknown_index();
   Pattern steps(unsigned lanes);  // 0, 1, 2 ...
   void choose_operands(DotPlan& dot);
+  double cost_along_k(DotPlan& dot, unsigned width, mlir::Type as);
+  double choose_b(DotPlan& dot);
+  bool reads_a_in_place(DotPlan& dot);
+  void add_inner_sum(const DotPlan& dot, int64_t m, llvm::Value* n, llvm::Value* vector);
   void pin(llvm::Value* pointer);
   void pack_a(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);
