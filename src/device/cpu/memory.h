@@ -14,6 +14,20 @@ struct MemoryStatus {
 };
 MemoryStatus memory_status();
 
+// What the system says: bytes.
+struct MemoryReadings {
+  uint64_t machine_total = 0, machine_available = 0;
+  // Of the cgroup; without a limit its maximum value. `cgroup_files` is page cache, a part of
+  // `cgroup_used` that the kernel gives up when memory is asked for.
+  uint64_t cgroup_limit = 0, cgroup_used = 0, cgroup_files = 0;
+};
+MemoryStatus memory_status(const MemoryReadings& readings);
+
+// What can still be given out. `reserved`: bytes given out before. `resident`: memory that this
+// process has written to, which `available` no longer has. Blocks not written to yet are still
+// in `available`, and must not be promised twice.
+uint64_t unpromised(uint64_t available, uint64_t reserved, uint64_t resident);
+
 // Not thread safe. Blocks that are still held are freed with it.
 class CpuMemory {
  public:
@@ -33,6 +47,7 @@ class CpuMemory {
   static void release(void* pointer, const Block& block);
 
   std::unordered_map<void*, Block> blocks_;
+  uint64_t reserved_ = 0;  // bytes of all blocks
 };
 
 }  // namespace nereid
