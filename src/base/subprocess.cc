@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace nereid {
 namespace {
 
 constexpr int kProgressFd = 3;
+constexpr int kFirstFreeFd = 10;  // out of the way of those that the child's are duplicated to
 constexpr size_t kOutputLimit = 16 << 10;
 
 struct Pipe {
@@ -33,10 +35,32 @@ struct Pipe {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return error("pipe: {}", std::strerror(errno));
     read_end = ends[0];
-    // Out of the way of descriptors 0 to 3, which the child's are duplicated to.
-    write_end = ::fcntl(ends[1], F_DUPFD_CLOEXEC, 10);
+    write_end = ::fcntl(ends[1], F_DUPFD_CLOEXEC, kFirstFreeFd);
     ::close(ends[1]);
     if (write_end < 0) return error("pipe: {}", std::strerror(errno));
+    return {};
+  }
+};
+
+// The child's standard input as a file without a name: nothing is left behind however it ends.
+struct InputFile {
+  int fd = -1;
+  ~InputFile() {
+    if (fd >= 0) ::close(fd);
+  }
+  Status fill(std::string_view text) {
+    const int made = ::memfd_create("input", MFD_CLOEXEC);
+    if (made < 0) return error("memfd_create: {}", std::strerror(errno));
+    fd = ::fcntl(made, F_DUPFD_CLOEXEC, kFirstFreeFd);
+    ::close(made);
+    if (fd < 0) return error("memfd_create: {}", std::strerror(errno));
+    while (!text.empty()) {
+      const ssize_t count = ::write(fd, text.data(), text.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return error("input of a program: {}", std::strerror(errno));
+      text.remove_prefix(static_cast<size_t>(count));
+    }
+    if (::lseek(fd, 0, SEEK_SET) != 0) return error("lseek: {}", std::strerror(errno));
     return {};
   }
 };
@@ -67,9 +91,10 @@ std::vector<char*> c_strings(std::vector<std::string>& strings) {
   return pointers;
 }
 
-Result<pid_t> spawn(const ProcessOptions& options, const Pipe& output, const Pipe& progress) {
+Result<pid_t> spawn(const ProcessOptions& options, const InputFile& input, const Pipe& output,
+                    const Pipe& progress) {
   SpawnActions file;
-  posix_spawn_file_actions_addopen(&file.actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&file.actions, input.fd, 0);
   posix_spawn_file_actions_adddup2(&file.actions, output.write_end, 1);
   posix_spawn_file_actions_adddup2(&file.actions, output.write_end, 2);
   if (progress.write_end >= 0) {
@@ -130,11 +155,13 @@ std::string drain(const ProcessOptions& options, const Pipe& output, const Pipe&
 
 Result<ProcessResult> run_process(const ProcessOptions& options) {
   if (options.argv.empty()) return error("no program named");
+  InputFile input;
   Pipe output;
   Pipe progress;
+  NEREID_RETURN_IF_ERROR(input.fill(options.input));
   NEREID_RETURN_IF_ERROR(output.open());
   if (options.on_progress_line) NEREID_RETURN_IF_ERROR(progress.open());
-  NEREID_TRY(const pid_t pid, spawn(options, output, progress));
+  NEREID_TRY(const pid_t pid, spawn(options, input, output, progress));
   output.close_write();
   progress.close_write();
   ProcessResult result;

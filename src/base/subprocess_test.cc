@@ -30,6 +30,16 @@ TEST(Subprocess, PassesArgumentsUntouched) {
   EXPECT_EQ(result->output, "a b; $HOME `id` 'x'");
 }
 
+TEST(Subprocess, InputIsReadFromStdinOrByName) {
+  const std::string input(200'000, 'x');  // more than a pipe holds
+  for (const char* script : {"wc -c", "test -s /dev/stdin && wc -c < /dev/stdin"}) {
+    auto result = run_process({.argv = {"sh", "-c", script}, .input = input});
+    ASSERT_TRUE(result.has_value()) << result.error().message;
+    EXPECT_EQ(result->output, "200000\n") << script;
+  }
+  EXPECT_EQ(run_process({.argv = {"wc", "-c"}})->output, "0\n");
+}
+
 TEST(Subprocess, WorkingDirAndEnvironment) {
   auto result = run_process({.argv = {"sh", "-c", "pwd; echo $NEREID_TEST_VALUE"},
                              .working_dir = "/usr",
