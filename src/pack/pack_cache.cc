@@ -1,14 +1,11 @@
 // Cache lookup and the run of `python -m kernels.pack`.
 #include "src/pack/pack_cache.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
-#include "src/base/atomic_file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
 #include "src/base/paths.h"
@@ -53,30 +50,43 @@ void report_progress(std::string_view line, const PackBuildOptions& options) {
 }
 
 std::string compile_hint(const PackRequest& request) {
-  return fmt::format("`nereid compile {} --target {}` builds it where the toolchain is",
-                     request.model, request.target);
+  return fmt::format("`{}` builds it where the toolchain is", compile_command(request));
 }
 
-// A file that is removed at the end of the scope.
-struct ScopedFile {
-  std::string path;
-  ~ScopedFile() { ::unlink(path.c_str()); }
-};
+std::vector<std::string> runnable_targets(const PackRequest& request,
+                                          const PackBuildOptions& options) {
+  return options.targets.empty() ? std::vector{request.target} : options.targets;
+}
 
-// Opens `path` and checks that it was made from the same kernel sources as this program.
-Result<Pack> open_matching(const std::string& path, const PackRequest& request,
-                           const PackBuildOptions& options) {
-  std::vector<std::string> targets = options.targets;
-  if (targets.empty()) targets.push_back(request.target);
-  NEREID_TRY(Pack pack, Pack::open(path, targets));
+// The same kernels for an older machine that this one can stand in for.
+std::optional<Pack> find_older_pack(const PackRequest& request, const PackBuildOptions& options) {
+  for (const std::string& target : options.targets) {
+    if (target == request.target) continue;
+    PackRequest other = request;
+    other.target = target;
+    const auto path = cached_pack_path(other);
+    if (!path || !is_file(*path)) continue;
+    if (auto pack = open_pack(*path, request, options)) return std::move(*pack);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string compile_command(const PackRequest& request) {
+  return fmt::format("nereid compile {} --target {}{}", request.model, request.target,
+                     request.flags);
+}
+
+Result<Pack> open_pack(const std::string& path, const PackRequest& request,
+                       const PackBuildOptions& options) {
+  NEREID_TRY(Pack pack, Pack::open(path, runnable_targets(request, options)));
   if (pack.sources_sha256() != request.sources_sha256) {
     return error("{}: made from other kernel sources ({:.12}, this program has {:.12})", path,
                  pack.sources_sha256(), request.sources_sha256);
   }
   return pack;
 }
-
-}  // namespace
 
 Result<std::string> cached_pack_path(const PackRequest& request) {
   NEREID_TRY(const std::string cache, cache_dir());
@@ -112,16 +122,14 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   namespace fs = std::filesystem;
   const fs::path kernels = fs::absolute(fs::path(tools.kernels_dir) / "").parent_path();
   const std::string out = fs::absolute(path).string();
-  static std::atomic<int> builds = 0;  // of this process, which may build in several threads
-  const ScopedFile request_file{fmt::format("{}.request.{}.{}.json", out, ::getpid(), ++builds)};
-  NEREID_RETURN_IF_ERROR(write_file_atomically(request_file.path, request.request_json));
   ProcessOptions run;
+  run.input = request.request_json;
   run.argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack"};
   const auto flag = [&](const char* name, std::string value) {
     run.argv.emplace_back(name);
     run.argv.push_back(std::move(value));
   };
-  flag("--request", request_file.path);
+  flag("--request", "/dev/stdin");
   flag("--target", request.target);
   flag("--out", out);
   flag("--cc", fs::absolute(tools.compiler).string());
@@ -142,19 +150,26 @@ Result<Pack> open_or_build_pack(const PackRequest& request, const PackBuildOptio
   NEREID_TRY(const std::string path, cached_pack_path(request));
   std::string problem = fmt::format("no kernel pack for {} at {}", request.target, path);
   if (is_file(path)) {
-    auto cached = open_matching(path, request, options);
+    auto cached = open_pack(path, request, options);
     if (cached) return cached;
     problem = cached.error().message;
-    log_warn("{}; building it again", problem);
+    log_warn("{}; looking for another", problem);
+  }
+  const auto tools = find_toolchain();
+  if (!options.allow_build || !tools) {
+    if (auto older = find_older_pack(request, options)) {
+      log_warn("{}; taking {}, which may be slower", problem, older->path());
+      return std::move(*older);
+    }
   }
   if (!options.allow_build) return error("{}; {}", problem, compile_hint(request));
-  if (auto tools = find_toolchain(); !tools) {
+  if (!tools) {
     return error("{}, and it cannot be built here: {}; {}", problem, tools.error().message,
                  compile_hint(request));
   }
   NEREID_RETURN_IF_ERROR(make_directories(std::filesystem::path(path).parent_path().string()));
   NEREID_RETURN_IF_ERROR(build_pack(request, options, path));
-  return open_matching(path, request, options);
+  return open_pack(path, request, options);
 }
 
 }  // namespace nereid

@@ -10,13 +10,14 @@
 
 namespace nereid {
 
-// What a model needs, and the sources it needs it from. All four name the pack.
+// What a model needs, and the sources it needs it from. The first four name the pack.
 struct PackRequest {
   std::string target;           // "cpu:znver4"
   std::string request_json;     // {"variants": [{"kernel": ..., "key": {...}}, ...]}
   std::string sources_sha256;   // kKernelSourcesSha256 of the generated header
   std::string toolchain;        // kToolchainId of the generated header
-  std::string model = "MODEL";  // for the error's `nereid compile MODEL ...`
+  std::string model = "MODEL";  // for the error's `nereid compile MODEL --target T{flags}`
+  std::string flags;            // " --dtype f32"; only those that change request_json
 };
 
 struct PackBuildOptions {
@@ -30,7 +31,16 @@ struct PackBuildOptions {
 // "<cache>/packs/<target>-<digest>.pack"
 Result<std::string> cached_pack_path(const PackRequest& request);
 
-// From the cache, else built. A damaged pack in the cache is built anew, or is an error if the
+// The command that builds the pack where the toolchain is.
+std::string compile_command(const PackRequest& request);
+
+// A given pack, if this device runs it and it was made from this program's kernel sources. Whether
+// it has all the variants is not looked at.
+Result<Pack> open_pack(const std::string& path, const PackRequest& request,
+                       const PackBuildOptions& options);
+
+// From the cache, else built, else, where nothing can be built, from the cache for another one of
+// `targets`. A damaged pack in the cache is built anew, or is an error if the
 // toolchain is not there.
 Result<Pack> open_or_build_pack(const PackRequest& request, const PackBuildOptions& options);
 

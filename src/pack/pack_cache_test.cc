@@ -84,6 +84,37 @@ TEST_F(PackCacheTest, WithoutToolchainTheErrorNamesTheCommand) {
   EXPECT_FALSE(fs::exists(dir_ + "/cache"));
 }
 
+TEST_F(PackCacheTest, TheCommandHasTheFlags) {
+  request_.flags = " --dtype bf16";
+  EXPECT_THAT(open_or_build_pack(request_, {}).error().message,
+              HasSubstr("`nereid compile my.gguf --target cpu:test --dtype bf16`"));
+}
+
+TEST_F(PackCacheTest, TakesAnOlderTargetOnlyWhereNothingCanBeBuilt) {
+  const PackBuildOptions options = {.targets = {"cpu:newer", "cpu:broken", "cpu:test"}};
+  install_toolchain(copies_good_pack());
+  const std::string older = open_or_build_pack(request_, {})->path();
+  request_.target = "cpu:broken";
+  ASSERT_TRUE(write_file_atomically(*cached_pack_path(request_), "damaged"));
+  request_.target = "cpu:newer";
+  const std::string path = *cached_pack_path(request_);
+  EXPECT_EQ(open_or_build_pack(request_, options)->path(), path);
+  fs::remove(path);
+  fs::remove(dir_ + "/python");
+  EXPECT_EQ(open_or_build_pack(request_, options)->path(), older);
+  EXPECT_FALSE(open_or_build_pack(request_, {.targets = {"cpu:newer"}}).has_value());
+}
+
+TEST_F(PackCacheTest, AGivenPackIsOfThisDeviceAndTheseSources) {
+  const std::string path = dir_ + "/given.pack";
+  ASSERT_TRUE(write_file_atomically(path, PackBuilder("cpu:test").bytes()));
+  EXPECT_TRUE(open_pack(path, request_, {}).has_value());
+  EXPECT_THAT(open_pack(path, request_, {.targets = {"cpu:x"}}).error().message,
+              HasSubstr("made for cpu:test, this device runs cpu:x"));
+  request_.sources_sha256 = std::string(64, 'b');
+  EXPECT_THAT(open_pack(path, request_, {}).error().message, HasSubstr("other kernel sources"));
+}
+
 TEST_F(PackCacheTest, BuildsOnceAndReportsProgress) {
   install_toolchain(
       "printf "
@@ -99,7 +130,7 @@ TEST_F(PackCacheTest, BuildsOnceAndReportsProgress) {
   auto pack = open_or_build_pack(request_, options);
   ASSERT_TRUE(pack.has_value()) << pack.error().message;
   EXPECT_EQ(seen, (std::vector<std::string>{"1/2 a", "2/2 b"}));
-  EXPECT_EQ(files_in_cache(), 1u);  // the request file is gone
+  EXPECT_EQ(files_in_cache(), 1u);
   const std::string flags = *read_file(dir_ + "/flags", 10'000);
   EXPECT_THAT(
       flags,
@@ -147,7 +178,8 @@ TEST_F(PackCacheTest, RefusesKernelsOfOtherSources) {
 }
 
 TEST_F(PackCacheTest, ConcurrentBuildersDoNotDisturbEachOther) {
-  install_toolchain("sleep 0.05\ntest -s $REQUEST || exit 9\n" + copies_good_pack());
+  install_toolchain("sleep 0.05\ntest \"$(cat $REQUEST)\" = '{\"variants\":[]}' || exit 9\n" +
+                    copies_good_pack());
   std::vector<std::thread> threads;
   std::atomic<int> good = 0;
   for (int thread = 0; thread < 6; ++thread) {
