@@ -1,4 +1,4 @@
-// Page pool and page table: examples, then random histories checked against a plain model.
+// Page pool: examples, then random histories checked against a plain model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +6,6 @@
 #include <random>
 
 #include "src/kv/page_pool.h"
-#include "src/kv/page_table.h"
 
 namespace nereid {
 namespace {
@@ -81,96 +80,6 @@ TEST(PagePool, RandomHistory) {
     pool.release(holders);
     EXPECT_EQ(pool.num_free(), num_pages);
   }
-}
-
-TEST(PageTable, GrowsAndFindsTokens) {
-  PagePool pool(5);
-  PageTable table({.max_sequences = 2, .max_pages_per_sequence = 3, .page_size = 16}, pool);
-  EXPECT_TRUE(table.grow(1, 17));
-  EXPECT_THAT(table.pages(1), ElementsAre(0, 1));
-  EXPECT_EQ(table.capacity(1), 32);
-  EXPECT_TRUE(table.grow(0, 1));
-  EXPECT_TRUE(table.grow(1, 33));
-  EXPECT_THAT(table.entries(), ElementsAre(2, 0, 0, 0, 1, 3));
-  EXPECT_EQ(table.token_slot(1, 0), 0);
-  EXPECT_EQ(table.token_slot(1, 31), 31);
-  EXPECT_EQ(table.token_slot(1, 32), 3 * 16);
-  EXPECT_EQ(table.token_slot(0, 5), 2 * 16 + 5);
-  EXPECT_FALSE(table.grow(1, 49));  // the row is full
-  EXPECT_FALSE(table.grow(0, 48));  // the pool has one page
-  EXPECT_EQ(table.capacity(0), 16);
-  table.shrink(1, 16);
-  EXPECT_THAT(table.pages(1), ElementsAre(0));
-  EXPECT_TRUE(table.grow(1, 5));  // never shrinks
-  table.clear(1);
-  EXPECT_EQ(pool.num_free(), 4);
-  pool.check_integrity(table.holders());
-}
-
-TEST(PageTable, SharedPrefix) {
-  PagePool pool(4);
-  PageTable table({.max_sequences = 2, .max_pages_per_sequence = 4, .page_size = 8}, pool);
-  ASSERT_TRUE(table.grow(0, 16));
-  table.adopt(1, table.pages(0));
-  EXPECT_EQ(pool.references(0), 2);
-  ASSERT_TRUE(table.grow(1, 17));
-  EXPECT_THAT(table.pages(1), ElementsAre(0, 1, 2));
-  table.clear(0);
-  EXPECT_EQ(pool.num_free(), 1);
-  pool.check_integrity(table.holders());
-}
-
-TEST(PageTableDeath, Bugs) {
-  PagePool pool(4);
-  PageTable table({.max_sequences = 1, .max_pages_per_sequence = 4, .page_size = 8}, pool);
-  EXPECT_DEATH(table.grow(1, 1), "slot 1 of 1");
-  EXPECT_DEATH(table.token_slot(0, 0), "position 0 of 0");
-  ASSERT_TRUE(table.grow(0, 1));
-  const PageId page = 3;
-  EXPECT_DEATH(table.adopt(0, {&page, 1}), "slot 0 holds 1 pages");
-}
-
-TEST(PageTable, RandomHistory) {
-  std::mt19937 random(5);
-  const PageTableShape shape{.max_sequences = 6, .max_pages_per_sequence = 9, .page_size = 4};
-  PagePool pool(23);
-  {
-    PageTable table(shape, pool);
-    for (int step = 0; step < 20'000; ++step) {
-      const auto slot = static_cast<int32_t>(random() % 6);
-      const auto tokens = static_cast<int32_t>(random() % 45);
-      const auto other = static_cast<int32_t>(random() % 6);
-      const int32_t needed = (tokens + 3) / 4;
-      const auto before = std::vector<PageId>(table.pages(slot).begin(), table.pages(slot).end());
-      const int32_t extra = needed - static_cast<int32_t>(before.size());
-      switch (random() % 4) {
-        case 0:
-        case 1: {
-          const bool possible = extra <= 0 || (needed <= 9 && extra <= pool.num_free());
-          ASSERT_EQ(table.grow(slot, tokens), possible);
-          // What was there stays there.
-          ASSERT_TRUE(std::ranges::equal(before, table.pages(slot).first(before.size())));
-          break;
-        }
-        case 2:
-          table.shrink(slot, tokens);
-          break;
-        default:
-          if (slot == other) break;
-          table.clear(slot);
-          table.adopt(slot, table.pages(other));
-      }
-      if (table.capacity(slot) > 0) {
-        const auto position =
-            static_cast<int32_t>(random() % static_cast<uint32_t>(table.capacity(slot)));
-        const int64_t place = table.token_slot(slot, position);
-        ASSERT_EQ(place / 4, table.pages(slot)[static_cast<size_t>(position / 4)]);
-        ASSERT_EQ(place % 4, position % 4);
-      }
-      if (step % 20 == 0) pool.check_integrity(table.holders());
-    }
-  }
-  EXPECT_EQ(pool.num_free(), 23);
 }
 
 }  // namespace
