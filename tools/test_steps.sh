@@ -5,6 +5,7 @@
 
 FAILED_STEPS=()
 SUMMARY=()
+TESTS_RUN=0
 
 # step NAME COMMAND...
 step() {
@@ -19,6 +20,7 @@ step() {
   status=$?
   set -e
   local seconds=$((SECONDS - start))
+  TESTS_RUN=$((TESTS_RUN + $(count_tests "$log")))
   if [ $status = 0 ]; then
     closing_lines "$log"
     SUMMARY+=("$(printf '  ok      %4d s  %s' $seconds "$name")")
@@ -37,12 +39,22 @@ closing_lines() {
     "$1" | tail -n 12 || true
 }
 
+# How many tests ran, passed or not, by the closing lines of ctest and pytest.
+count_tests() {
+  awk '
+    /% tests passed, .* out of [0-9]+/ { count += $NF }
+    /^(=+ )?[0-9]+ [a-z]+(, [0-9]+ [a-z]+)* in [0-9.]+s/ {
+      for (i = 1; i < NF; i++) if ($(i + 1) ~ /^(passed|failed|errors?|xfailed|xpassed),?$/) count += $i
+    }
+    END { print count + 0 }' "$1"
+}
+
 pytest_run() { # folders and flags of pytest
   local status=0
   PYTHONDONTWRITEBYTECODE=1 NEREID_CC=$PWD/build/release/nereid-cc \
     NEREID_TEST_CACHE=$PWD/build/test-cache/objects $PY -m pytest -q -n 2 --durations=3 \
     -p no:cacheprovider ${EXPR:+-k "$EXPR"} "$@" || status=$?
-  # With -k, a folder without a test of that name is fine.
+  # With -k, a folder without a test of that name is fine; run_all_tests wants one somewhere.
   if [ $status = 5 ] && [ -n "$EXPR" ]; then status=0; fi
   return $status
 }
@@ -92,17 +104,18 @@ step_sanitizers() {
   step_ctest build/fuzz -R "$SANITIZED"
 }
 
-# Each fuzz target for that many seconds, from its seeds.
+# SECONDS FUZZ_TARGET...: each for that many seconds, from its seeds.
 step_fuzzers() {
-  local seconds=$1 target name seeds log status=0 count=0
+  local seconds=$1 target name seeds log status=0
+  shift
   mkdir -p "$LOGS" build/fuzz-corpus
-  for target in build/fuzz/fuzzers/fuzz_*; do
-    [ -x "$target" ] || continue
+  for target in "$@"; do
+    [ -x "$target" ] || { echo "$target was not built"; return 1; }
     name=$(basename "$target")
     seeds=tests/fuzz/seeds/${name#fuzz_}
     log="$LOGS/$name.log"
     mkdir -p "build/fuzz-corpus/$name"
-    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 -keep_seed=1 \
       -print_final_stats=1 -artifact_prefix="build/fuzz-corpus/$name-" \
       "build/fuzz-corpus/$name" $([ -d "$seeds" ] && echo "$seeds") >"$log" 2>&1; then
       echo "$name: $(awk '/number_of_executed_units/ { print $2 }' "$log") inputs, no failure"
@@ -111,9 +124,7 @@ step_fuzzers() {
       echo "$name: FAILED (all of it: $log)"
       status=1
     fi
-    count=$((count + 1))
   done
-  [ $count -gt 0 ] || { echo "no fuzz targets were built"; return 1; }
   return $status
 }
 
@@ -134,10 +145,11 @@ run_all_tests() {
   if [ -z "$FAST$EXPR" ]; then
     step sanitizer-build build fuzz sanitized_tests fuzzers
     step sanitizers step_sanitizers
-    step fuzzers step_fuzzers 10
+    step fuzzers step_fuzzers 10 build/fuzz/fuzzers/fuzz_*
   fi
   say "all steps, $((SECONDS - start)) s:"
   for line in "${SUMMARY[@]}"; do printf '%s\n' "$line" >&2; done
   [ ${#FAILED_STEPS[@]} = 0 ] || die "failed: ${FAILED_STEPS[*]}"
+  [ $TESTS_RUN -gt 0 ] || die "no test ran${EXPR:+: none has a name that matches '$EXPR'}"
   say "all passed"
 }

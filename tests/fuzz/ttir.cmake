@@ -1,0 +1,9 @@
+# fuzz_ttir, the fuzz target of nereid-cc's front half. LLVM and MLIR come without sanitizers, and a second
+# build of the compiler is long: so it is linked with the compiler library of this build as it is. It looks
+# for crashes, failed checks, endless loops and excessive memory, without coverage to guide it.
+# Not part of `all`: `./dev fuzz` builds and runs it.
+add_executable(fuzz_ttir EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/fuzz_ttir.cc)
+target_link_libraries(fuzz_ttir PRIVATE nereid_compiler)
+target_link_options(fuzz_ttir PRIVATE -fsanitize=fuzzer)
+set_target_properties(fuzz_ttir PROPERTIES CXX_STANDARD 20
+                      RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzzers)
