@@ -14,10 +14,13 @@ class TextCollector {
  public:
   TextCollector(const Engine& engine, Output* stream, const Interrupt& interrupt)
       : decoder_(engine.tokenizer(), /*skip_special_tokens=*/true),
+        num_tokens_(engine.tokenizer()->vocab_size()),
         stream_(stream),
         interrupt_(interrupt) {}
 
   void push(int32_t token_id) {
+    // Models pad their embedding tables: such a row is a token without text.
+    if (token_id >= num_tokens_) return;
     Result<std::string> piece = decoder_.push(token_id);
     if (!piece) {
       if (!failure_) failure_ = piece.error();
@@ -42,6 +45,7 @@ class TextCollector {
   }
 
   text::StreamDecoder decoder_;
+  int32_t num_tokens_;
   Output* stream_;
   const Interrupt& interrupt_;
   std::string text_;

@@ -30,7 +30,8 @@ struct DeviceInfo {
   std::vector<std::string> targets;  // all it can run, best first
   uint64_t memory_bytes = 0;         // total
   uint64_t free_bytes = 0;
-  int num_workers = 0;  // threads or multiprocessors
+  int num_workers = 0;   // threads or multiprocessors
+  bool computes = true;  // false: launches are checked and recorded only, memory holds nothing
 };
 
 struct Grid {

@@ -28,6 +28,7 @@ struct LoadOptions {
   ComputeType dtype = ComputeType::kAuto;
   int32_t max_context = 0;  // tokens per sequence; 0: the model's limit, at most 4096
   int32_t max_batch = 1;    // sequences decoded together
+  std::string pack_path;    // take this pack of kernels; empty: from the cache, else built
   std::string trace_path;   // write a launch trace (Chrome trace JSON) here
   // Called while a missing pack is built: variants done, variants in all.
   std::function<void(int done, int total, const std::string& what)> on_pack_progress;
@@ -94,7 +95,7 @@ class Engine {
 };
 
 struct CompileOptions {
-  LoadOptions load;      // model, dtype, max_context and max_batch decide which variants are needed
+  LoadOptions load;      // model and dtype decide which variants are needed
   std::string target;    // "cpu:native", "cpu:znver4", ...; empty: what this machine runs best
   std::string out_path;  // empty: the pack cache, where Engine::load looks
 };

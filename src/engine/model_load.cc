@@ -53,15 +53,22 @@ Status ModelEngine::open_device(const LoadOptions& options) {
 
 Status ModelEngine::open_kernels(const LoadOptions& options) {
   const DeviceInfo& info = device_->info();
-  if (info.driver == "null") {
+  if (!info.computes) {
+    if (!options.pack_path.empty()) return error("--pack: device {} runs no kernels", info.driver);
     launcher_ = std::make_unique<Launcher>(*active_device_, nullptr);
     return {};
   }
   NEREID_TRY(const auto request, record_kernels(*source_, options, info));
-  NEREID_TRY(pack_, open_or_build_pack(request.pack, {.targets = info.targets,
-                                                      .on_progress = options.on_pack_progress}));
+  const PackBuildOptions build = {.targets = info.targets, .on_progress = options.on_pack_progress};
+  NEREID_TRY(pack_, options.pack_path.empty() ? open_or_build_pack(request.pack, build)
+                                              : open_pack(options.pack_path, request.pack, build));
   launcher_ = std::make_unique<Launcher>(*active_device_, &*pack_);
-  return launcher_->prepare(request.variants);
+  const Status prepared = launcher_->prepare(request.variants);
+  if (!prepared && !options.pack_path.empty()) {
+    return error("{}; `{} --out {}` makes one for this model", prepared.error().message,
+                 compile_command(request.pack), options.pack_path);
+  }
+  return prepared;
 }
 
 Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& options) {

@@ -2,6 +2,7 @@
 #include "src/engine/recording.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 
 #include "kernels/kernels.h"
@@ -17,6 +18,12 @@ namespace {
 constexpr int32_t kDefaultMaxContext = 4096;
 constexpr int32_t kMaxBatch = 1024;
 
+// Flags of `nereid compile` that change which variants are needed.
+std::string compile_flags(ComputeType dtype) {
+  if (dtype == ComputeType::kAuto) return "";
+  return dtype == ComputeType::kBF16 ? " --dtype bf16" : " --dtype f32";
+}
+
 }  // namespace
 
 Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOptions& options,
@@ -29,15 +36,21 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   if (options.max_batch < 1 || options.max_batch > kMaxBatch) {
     return error("batch: found {}, expected 1 to {}", options.max_batch, kMaxBatch);
   }
+  const int32_t max_context = options.max_context > 0
+                                  ? options.max_context
+                                  : std::min(config.max_position, kDefaultMaxContext);
+  // Cache slots are 32-bit integers in the kernels.
+  const int64_t positions = (int64_t{max_context} + Runner::kPageSize) * options.max_batch;
+  if (positions > INT32_MAX) {
+    return error("--max-context: found {} for {} sequences, expected at most {} positions in all",
+                 max_context, options.max_batch, INT32_MAX);
+  }
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
   return RunnerOptions{.types = {.compute = compute, .cache = compute},
-                       .max_context = options.max_context > 0
-                                          ? options.max_context
-                                          : std::min(config.max_position, kDefaultMaxContext),
-                       .max_batch = options.max_batch,
-                       .num_workers = device.num_workers};
+                       .max_context = max_context,
+                       .max_batch = options.max_batch};
 }
 
 Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOptions& options,
@@ -55,7 +68,8 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
                   .request_json = pack_request_json(request.variants),
                   .sources_sha256 = kernels::kKernelSourcesSha256,
                   .toolchain = kernels::kToolchainId,
-                  .model = options.model_path};
+                  .model = options.model_path,
+                  .flags = compile_flags(options.dtype)};
   return request;
 }
 

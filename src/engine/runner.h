@@ -21,7 +21,6 @@ struct RunnerOptions {
   nn::DecoderTypes types;
   int32_t max_context = 0;  // positions of a sequence
   int32_t max_batch = 1;    // sequences
-  int32_t num_workers = 1;  // of the device; decides how far decode attention is split
 };
 
 class Runner {

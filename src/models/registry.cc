@@ -14,10 +14,10 @@ struct Architecture {
 };
 
 constexpr std::array kArchitectures = {
-    Architecture{"llama", llama_spec},
-    Architecture{"mistral", mistral_spec},
-    Architecture{"qwen2", qwen2_spec},
-    Architecture{"qwen3", qwen3_spec},
+    Architecture{"llama", llama_family_spec},
+    Architecture{"mistral", llama_family_spec},
+    Architecture{"qwen2", llama_family_spec},
+    Architecture{"qwen3", llama_family_spec},
 };
 
 }  // namespace

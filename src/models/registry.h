@@ -1,4 +1,4 @@
-// The architectures Nereid knows: one function each from the model's config to a DecoderSpec.
+// The architectures Nereid knows, and how each becomes a DecoderSpec.
 #pragma once
 
 #include "src/base/result.h"
@@ -9,10 +9,7 @@ namespace nereid::models {
 // Fails with the list of known architectures for an unknown one.
 Result<nn::DecoderSpec> decoder_spec(const ModelConfig& config);
 
-// One per file; the config has been checked by the model source.
-Result<nn::DecoderSpec> llama_spec(const ModelConfig& config);
-Result<nn::DecoderSpec> mistral_spec(const ModelConfig& config);
-Result<nn::DecoderSpec> qwen2_spec(const ModelConfig& config);
-Result<nn::DecoderSpec> qwen3_spec(const ModelConfig& config);
+// One per file; the source has checked the config and that the tensors it speaks of are there.
+Result<nn::DecoderSpec> llama_family_spec(const ModelConfig& config);
 
 }  // namespace nereid::models

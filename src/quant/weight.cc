@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
 
 bool reads_files(const Launcher& launcher) {
-  return launcher.device().info().driver != "null";
+  return launcher.device().info().computes;
 }
 
 bool is_block_format(StorageFormat format) {

@@ -192,15 +192,15 @@ void read_token_ids(FieldReader& fields, IntRange ids, GenerationDefaults& defau
 }
 
 // transformers samples only when do_sample says so; temperature and the rest mean nothing without
-// it.
+// it. The ranges are those that the engine's sampler takes.
 void read_sampling(FieldReader& fields, GenerationDefaults& defaults) {
   const auto number = [&](std::string_view key, NumberRange range, std::optional<float>& out) {
     if (fields.has(key)) out = fields.number(key, range);
   };
-  number("repetition_penalty", {1e-3, 1e3}, defaults.repetition_penalty);
+  number("repetition_penalty", {0.01, 100}, defaults.repetition_penalty);
   if (!fields.boolean_or("do_sample", false)) return;
-  number("temperature", {0, 1e3}, defaults.temperature);
-  number("top_p", {0, 1}, defaults.top_p);
+  number("temperature", {0, 100}, defaults.temperature);
+  number("top_p", {1e-6, 1}, defaults.top_p);
   number("min_p", {0, 1}, defaults.min_p);
   if (fields.has("top_k")) defaults.top_k = fields.integer("top_k", {0, Limits::kVocab});
 }

@@ -122,7 +122,7 @@ Status NullDevice::launch(const LaunchParams& params) {
 }  // namespace
 
 Result<std::unique_ptr<Device>> create_null_device(const DeviceOptions& options) {
-  DeviceInfo info{.driver = "null", .name = "null device"};
+  DeviceInfo info{.driver = "null", .name = "null device", .computes = false};
   info.targets = options.target.empty() ? cpu_targets() : std::vector<std::string>{options.target};
   if (!info.targets.empty()) info.target = info.targets.front();
   info.memory_bytes = kMemoryBytes;

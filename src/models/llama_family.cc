@@ -1,5 +1,7 @@
-// The common ground of the Llama family as a DecoderSpec.
-#include "src/models/common.h"
+// The Llama family: Llama 2 and 3.x (SmolLM2 is one), Mistral, Qwen2, Qwen3. Pre-norm decoders with
+// RMSNorm, RoPE, GQA and a gated MLP; biases, QK-norm and sliding windows are there as the config
+// says.
+#include "src/models/registry.h"
 
 #include <cmath>
 
@@ -16,7 +18,7 @@ Result<nn::Activation> parse_activation(const std::string& name) {
 
 }  // namespace
 
-Result<nn::DecoderSpec> base_spec(const ModelConfig& config) {
+Result<nn::DecoderSpec> llama_family_spec(const ModelConfig& config) {
   nn::DecoderSpec spec;
   spec.vocab_size = config.vocab_size;
   spec.hidden_size = config.hidden_size;
@@ -37,6 +39,9 @@ Result<nn::DecoderSpec> base_spec(const ModelConfig& config) {
   spec.mlp.intermediate_size = config.intermediate_size;
   NEREID_TRY(spec.mlp.activation, parse_activation(config.hidden_act));
   spec.layers.resize(static_cast<size_t>(config.num_layers));
+  for (int32_t layer = config.sliding_window_first_layer; layer < config.num_layers; ++layer) {
+    spec.layers[static_cast<size_t>(layer)].sliding_window = config.sliding_window;
+  }
   spec.tie_word_embeddings = config.tie_word_embeddings;
   return spec;
 }
