@@ -35,7 +35,7 @@ step() {
 
 # What ctest, pytest, the conformance runner and the fuzzers say at the end.
 closing_lines() {
-  grep -E 'tests passed|Total Test time|^=+ .*(passed|failed|error|no tests).* =+$|^[0-9]+ passed|cases? (ran|passed)|^fuzz_' \
+  grep -E 'tests passed|Total Test time|^=+ .*(passed|failed|error|no tests).* =+$|^[0-9]+ passed|cases? (ran|passed)|^(fuzz_|tidy: [0-9])' \
     "$1" | tail -n 12 || true
 }
 
@@ -143,6 +143,7 @@ run_all_tests() {
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then
+    step tidy check_tidy --part
     step sanitizer-build build fuzz sanitized_tests fuzzers
     step sanitizers step_sanitizers
     step fuzzers step_fuzzers 10 build/fuzz/fuzzers/fuzz_*
