@@ -8,6 +8,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "mlir/IR/MLIRContext.h"
+#include "src/base/atomic_file.h"
 #include "src/compiler/backend/backend.h"
 #include "src/compiler/dialect/tt.h"
 #include "src/compiler/front/diagnostics.h"

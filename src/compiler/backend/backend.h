@@ -4,7 +4,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "src/base/result.h"
@@ -30,8 +29,5 @@ Result<std::string> emit_code(llvm::Module& module, const TargetInfo& target, Co
 // Links object files into a shared object at `output` (written whole or not at all).
 Status link_shared_object(const std::vector<std::string>& objects, const TargetInfo& target,
                           const std::string& output);
-
-// Writes `bytes` to `path` through a temporary file and a rename.
-Status write_file_atomically(const std::string& path, std::string_view bytes);
 
 }  // namespace nereid

@@ -1,10 +1,11 @@
-// Linking with lld as a library, and atomic output files.
+// Linking with lld as a library.
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 #include "lld/Common/Driver.h"
 #include "llvm/Support/raw_ostream.h"
@@ -61,11 +62,6 @@ Result<TemporaryFile> TemporaryFile::create(const std::string& beside, std::stri
 }
 
 }  // namespace
-
-Status write_file_atomically(const std::string& path, std::string_view bytes) {
-  NEREID_TRY(TemporaryFile file, TemporaryFile::create(path, bytes));
-  return file.rename_to(path);
-}
 
 Status link_shared_object(const std::vector<std::string>& objects, const TargetInfo& target,
                           const std::string& output) {
