@@ -62,8 +62,4 @@ void MappedFile::release(uint64_t offset, uint64_t size) const {
   ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
-void MappedFile::advise_sequential() const {
-  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_SEQUENTIAL);
-}
-
 }  // namespace nereid

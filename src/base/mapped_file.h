@@ -28,8 +28,6 @@ class MappedFile {
   // Drops the range's pages from memory (they are read again when touched). Only whole pages inside
   // the range are dropped; the range is cut to the file.
   void release(uint64_t offset, uint64_t size) const;
-  // Says that the file will be read from front to back.
-  void advise_sequential() const;
 
  private:
   MappedFile(std::string path, const std::byte* data, size_t size)
