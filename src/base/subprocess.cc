@@ -71,19 +71,6 @@ struct SpawnActions {
   ~SpawnActions() { posix_spawn_file_actions_destroy(&actions); }
 };
 
-std::vector<std::string> child_environment(const ProcessOptions& options) {
-  std::vector<std::string> entries;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    bool replaced = false;
-    for (const auto& [name, value] : options.environment) {
-      replaced = replaced || std::string_view(*entry).starts_with(name + "=");
-    }
-    if (!replaced) entries.emplace_back(*entry);
-  }
-  for (const auto& [name, value] : options.environment) entries.push_back(name + "=" + value);
-  return entries;
-}
-
 std::vector<char*> c_strings(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (std::string& text : strings) pointers.push_back(text.data());
@@ -104,12 +91,9 @@ Result<pid_t> spawn(const ProcessOptions& options, const InputFile& input, const
     posix_spawn_file_actions_addchdir_np(&file.actions, options.working_dir.c_str());
   }
   std::vector<std::string> argv_text = options.argv;
-  std::vector<std::string> environment_text = child_environment(options);
   std::vector<char*> argv = c_strings(argv_text);
-  std::vector<char*> environment = c_strings(environment_text);
   pid_t pid = 0;
-  const int code =
-      ::posix_spawnp(&pid, argv[0], &file.actions, nullptr, argv.data(), environment.data());
+  const int code = ::posix_spawnp(&pid, argv[0], &file.actions, nullptr, argv.data(), environ);
   if (code != 0) return error("{}: cannot run: {}", options.argv[0], std::strerror(code));
   return pid;
 }

@@ -4,7 +4,6 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "src/base/result.h"
@@ -14,7 +13,6 @@ namespace nereid {
 struct ProcessOptions {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH unless it has a slash
   std::string working_dir;        // empty: inherited
-  std::vector<std::pair<std::string, std::string>> environment;  // added to the inherited one
   std::string input;  // the child's standard input: a file of its own in memory, /dev/stdin there
   // If set, the child's descriptor 3 is a pipe and each line written there comes here.
   std::function<void(std::string_view line)> on_progress_line;

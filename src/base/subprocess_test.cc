@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 namespace nereid {
 namespace {
 
@@ -40,10 +42,11 @@ TEST(Subprocess, InputIsReadFromStdinOrByName) {
   EXPECT_EQ(run_process({.argv = {"wc", "-c"}})->output, "0\n");
 }
 
-TEST(Subprocess, WorkingDirAndEnvironment) {
-  auto result = run_process({.argv = {"sh", "-c", "pwd; echo $NEREID_TEST_VALUE"},
-                             .working_dir = "/usr",
-                             .environment = {{"NEREID_TEST_VALUE", "seen"}}});
+TEST(Subprocess, WorkingDirAndInheritedEnvironment) {
+  ASSERT_EQ(setenv("NEREID_TEST_VALUE", "seen", 1), 0);
+  auto result =
+      run_process({.argv = {"sh", "-c", "pwd; echo $NEREID_TEST_VALUE"}, .working_dir = "/usr"});
+  ASSERT_EQ(unsetenv("NEREID_TEST_VALUE"), 0);
   ASSERT_TRUE(result.has_value()) << result.error().message;
   EXPECT_EQ(result->output, "/usr\nseen\n");
 }
