@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "apps/nereid/command.h"
+#include "src/base/json.h"
 
 namespace nereid::commands {
 namespace {
@@ -27,9 +28,7 @@ int print_error(const std::string& message, int exit_code) {
   return exit_code;
 }
 
-}  // namespace
-
-int run_app(int argc, const char* const* argv, Environment& environment) {
+int run_command(int argc, const char* const* argv, Environment& environment) {
   std::signal(SIGPIPE, SIG_IGN);  // output.h tells a closed pipe from other failures
   CLI::App app(kDescription, "nereid");
   app.set_version_flag("--version", "nereid " NEREID_VERSION, "Print the version");
@@ -50,6 +49,16 @@ int run_app(int argc, const char* const* argv, Environment& environment) {
     return print_error(status.error().message, kExitFailure);
   }
   return *exit_code;
+}
+
+}  // namespace
+
+int run_app(int argc, const char* const* argv, Environment& environment) {
+  try {
+    return run_command(argc, argv, environment);
+  } catch (const std::exception& unexpected) {  // of a library, or no memory
+    return print_error(printable(unexpected.what(), 512), kExitFailure);
+  }
 }
 
 }  // namespace nereid::commands

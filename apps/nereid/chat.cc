@@ -49,6 +49,10 @@ class Chat {
     if (line == "/reset") {
       reset();
     } else if (line.starts_with("/system ")) {
+      if (const Status valid = check_utf8(line.substr(8), "system message"); !valid) {
+        out_.line(valid.error().message);
+        return true;
+      }
       system_ = line.substr(8);
       reset();
     } else if (line == "/help") {
@@ -61,6 +65,7 @@ class Chat {
 
   // One turn. A failure leaves the conversation as it was before.
   Status turn(const std::string& text) {
+    NEREID_RETURN_IF_ERROR(check_utf8(text, "message"));
     messages_.push_back({{"role", "user"}, {"content", text}});
     Result<Reply> reply = answer();
     if (!reply) {
@@ -109,6 +114,7 @@ LineEditor::Event read_message(LineEditor& editor, std::string& message) {
 }
 
 Result<int> chat(const ChatOptions& options, Environment& environment) {
+  NEREID_RETURN_IF_ERROR(check_utf8(options.system, "system message"));
   NEREID_TRY(const auto engine, load_engine(environment, options.model, {}));
   if (!engine->chat_template()) {
     return error("the model has no chat template: use 'nereid run' with a plain prompt");

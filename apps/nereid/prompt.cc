@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <boost/locale/utf.hpp>
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -78,7 +79,22 @@ Result<Json> parse_conversation(std::string_view text, std::string_view name) {
   return conversation;
 }
 
-Json make_conversation(const std::string& system, const std::string& user) {
+Status check_utf8(std::string_view text, std::string_view name) {
+  namespace utf = boost::locale::utf;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    const char* const start = at;
+    if (!utf::is_valid_codepoint(utf::utf_traits<char>::decode(at, end))) {
+      return error("{}: invalid UTF-8 at byte {}", name, start - text.data());
+    }
+  }
+  return {};
+}
+
+Result<Json> make_conversation(const std::string& system, const std::string& user) {
+  NEREID_RETURN_IF_ERROR(check_utf8(system, "system message"));
+  NEREID_RETURN_IF_ERROR(check_utf8(user, "prompt"));
   Json messages = Json::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
   messages.push_back({{"role", "user"}, {"content", user}});

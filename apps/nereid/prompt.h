@@ -24,8 +24,12 @@ Result<std::vector<int32_t>> encode_conversation(const Engine& engine,
 // A JSON array of messages, or an object as above. `name` is put before errors.
 Result<nlohmann::ordered_json> parse_conversation(std::string_view text, std::string_view name);
 
-// {"messages": [{system}?, {user}]} with the generation prompt asked for.
-nlohmann::ordered_json make_conversation(const std::string& system, const std::string& user);
+// {"messages": [{system}?, {user}]} with the generation prompt asked for. Both must be UTF-8.
+Result<nlohmann::ordered_json> make_conversation(const std::string& system,
+                                                 const std::string& user);
+
+// What a person typed goes into JSON, which is UTF-8 only. The error names `name` and the byte.
+Status check_utf8(std::string_view text, std::string_view name);
 
 // One JSON value, keys in their order; checked for size, depth and duplicate keys.
 Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, std::string_view name);

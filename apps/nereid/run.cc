@@ -54,7 +54,8 @@ Result<std::vector<int32_t>> prompt_ids(const Engine& engine, const RunOptions& 
     if (!options.system.empty()) return error("--system needs a chat template");
     return encode_text(engine, prompt);
   }
-  return encode_conversation(engine, make_conversation(options.system, prompt));
+  NEREID_TRY(const Json conversation, make_conversation(options.system, prompt));
+  return encode_conversation(engine, conversation);
 }
 
 std::string describe_json(const Engine& engine, const std::vector<int32_t>& ids,
