@@ -11,6 +11,7 @@
 #include "apps/nereid/command.h"
 #include "apps/nereid/default_model.h"
 #include "apps/nereid/options.h"
+#include "src/base/json.h"
 #include "src/base/numbers.h"
 #include "src/pack/pack.h"
 #include "src/weights/source.h"
@@ -19,6 +20,7 @@ namespace nereid::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
+constexpr size_t kMaxShownName = 256;
 constexpr size_t kMaxShownValue = 100;
 
 struct InspectOptions {
@@ -99,11 +101,16 @@ Json model_json(const ModelSource& source, const InspectOptions& options) {
   return object;
 }
 
-std::string cut(const std::string& value) {
-  const std::string line = value.substr(0, value.find('\n'));
-  return line.size() == value.size() && line.size() <= kMaxShownValue
-             ? line
-             : line.substr(0, kMaxShownValue) + "...";
+// What a file says goes to a terminal: no control bytes.
+std::string shown(std::string_view name) {
+  return printable(name, kMaxShownName);
+}
+
+// The first line of a value.
+std::string cut(std::string_view value) {
+  const std::string_view line = value.substr(0, value.find('\n'));
+  const bool has_more = line.size() < value.size() && line.size() <= kMaxShownValue;
+  return printable(line, kMaxShownValue) + (has_more ? "..." : "");
 }
 
 void print_model(const ModelSource& source, const InspectOptions& options, Output& out) {
@@ -111,7 +118,7 @@ void print_model(const ModelSource& source, const InspectOptions& options, Outpu
   const Json config = config_json(source.config());
   for (const auto& [key, value] : config.items()) {
     out.line(fmt::format("  {:<22} {}", key,
-                         value.is_string() ? value.get<std::string>() : value.dump()));
+                         value.is_string() ? shown(value.get<std::string>()) : value.dump()));
   }
   out.line("formats");
   for (const auto& [name, total] : totals_by_format(source)) {
@@ -120,12 +127,12 @@ void print_model(const ModelSource& source, const InspectOptions& options, Outpu
   }
   out.line("metadata");
   for (const auto& [key, value] : source.metadata()) {
-    out.line(fmt::format("  {} = {}", key, cut(value)));
+    out.line(fmt::format("  {} = {}", shown(key), cut(value)));
   }
   if (!options.tensors) return;
   out.line("tensors");
   for (const StoredTensor& tensor : source.tensors()) {
-    out.line(fmt::format("  {:<52} {:<5} {:<18} {:>12}", tensor.name,
+    out.line(fmt::format("  {:<52} {:<5} {:<18} {:>12}", shown(tensor.name),
                          storage_info(tensor.format).name, shape_text(tensor.shape),
                          format_bytes(tensor.bytes.size())));
   }
@@ -157,14 +164,16 @@ Json pack_json(const Pack& pack) {
 
 void print_pack(const Pack& pack, Output& out) {
   out.line(fmt::format("pack, {}, target {}, {} variants, checksums verified",
-                       format_bytes(pack.file_bytes()), pack.target(), pack.variants().size()));
-  out.line(
-      fmt::format("triton {}, kernel sources {}", pack.triton_version(), pack.sources_sha256()));
+                       format_bytes(pack.file_bytes()), shown(pack.target()),
+                       pack.variants().size()));
+  out.line(fmt::format("triton {}, kernel sources {}", shown(pack.triton_version()),
+                       shown(pack.sources_sha256())));
   for (const PackVariant& variant : pack.variants()) {
-    out.line(variant_name(variant.kernel, variant.key));
+    out.line(shown(variant_name(variant.kernel, variant.key)));
     for (const PackChoice& choice : variant.choices) {
       std::string tiles;
-      for (const auto& [name, value] : choice.tiles) tiles += fmt::format(" {}={}", name, value);
+      for (const auto& [name, value] : choice.tiles)
+        tiles += fmt::format(" {}={}", shown(name), value);
       out.line(fmt::format("  {:>10}{}, {}", choice.max ? fmt::format("<= {}", *choice.max) : "any",
                            tiles, format_bytes(choice.blob.size())));
     }
