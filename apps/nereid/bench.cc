@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/nereid/command.h"
@@ -90,9 +91,14 @@ void print_json(const Engine& engine, const BenchOptions& options, const std::ve
 }
 
 Result<int> bench(const BenchOptions& options, Environment& environment) {
-  const LoadNeeds needs = {
-      .max_batch = std::ranges::max(options.batches),
-      .min_context = std::max(options.prefill, options.context + options.decode)};
+  constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();
+  const int64_t decoded = int64_t{options.context} + options.decode;
+  if (decoded > kMostTokens) {
+    return error("--context {} and --decode {}: found {} tokens, expected at most {}",
+                 options.context, options.decode, decoded, kMostTokens);
+  }
+  const LoadNeeds needs = {.max_batch = std::ranges::max(options.batches),
+                           .min_context = std::max(options.prefill, static_cast<int32_t>(decoded))};
   NEREID_TRY(const auto engine, load_engine(environment, options.model, needs));
   std::vector<Row> rows;
   for (const int32_t batch : options.batches) {
