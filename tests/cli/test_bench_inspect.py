@@ -34,3 +34,20 @@ def test_inspect_gguf(nereid: Nereid, default_model: Path) -> None:
 
 def test_inspect_folder(nereid: Nereid, tiny_model: Path) -> None:
     assert nereid("inspect", tiny_model, "--json").json()["config"]["architecture"] == "llama"
+
+
+def test_inspect_shows_no_control_bytes(nereid: Nereid, tiny_gguf: Path, tmp_path: Path) -> None:
+    """Text of a file cannot steer the terminal."""
+    name = b"general.name\x08\0\0\0\x04\0\0\0\0\0\0\0"
+    good = tiny_gguf.read_bytes()
+    assert good.count(name + b"tiny") == 1
+    path = tmp_path / "hostile.gguf"
+    path.write_bytes(good.replace(name + b"tiny", name + b"\x1b[2J"))
+    done = nereid("inspect", path)
+    assert done.code == 0, done.err
+    assert done.out.count("\\x1b[2J") == 2 and "\x1b" not in done.out
+
+
+def test_bench_of_more_tokens_than_can_be_counted(nereid: Nereid, tiny_model: Path) -> None:
+    flags = ["--context", "2147483647", "--decode", "128", "-m", tiny_model]
+    assert "2147483775" in nereid("bench", *flags).error()

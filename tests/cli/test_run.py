@@ -74,6 +74,19 @@ def test_broken_conversation(nereid: Nereid, default_model, tmp_path, text: str,
     assert word in nereid("run", "--messages", file).error()
 
 
+BAD_BYTE = "caf\udce9"  # becomes the byte e9, which is not UTF-8
+
+
+def test_text_that_is_not_utf8(nereid: Nereid, default_model: Path, device: list[str]) -> None:
+    prompt = nereid("run", BAD_BYTE, *device).error()
+    assert "prompt" in prompt and "UTF-8" in prompt and "byte 3" in prompt
+    raw = nereid("run", BAD_BYTE, "--raw", *device).error()
+    assert "UTF-8" in raw and "byte 3" in raw
+    for command in (["run", "x"], ["chat"]):
+        system = nereid(*command, "--system", BAD_BYTE, *device).error()
+        assert "system message" in system and "UTF-8" in system and "byte 3" in system
+
+
 def test_seed_reproduces(nereid: Nereid, default_model, device) -> None:
     def ids(seed: int) -> list[int]:
         flags = ["--temperature", "1.2", "--seed", str(seed), "-n", "16", "--ignore-eos", "--json"]
