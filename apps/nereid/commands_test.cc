@@ -109,7 +109,16 @@ TEST_F(Commands, WrongUsageIsExitCodeTwoAndOneLine) {
                                              {"bench", "--prefill", "0", "--decode", "0"},
                                              {"run", "x", "--messages", "y"},
                                              {"bench", "--batch", "1,x"},
-                                             {"eval", "--input", "a", "--perplexity", "b"}}) {
+                                             {"eval", "--input", "a", "--perplexity", "b"},
+                                             {"eval", "--input", "a", "--window", "8"},
+                                             {"eval", "--input", "a", "--stride", "8"},
+                                             {"eval", "--perplexity", "a", "--top-logprobs", "1"},
+                                             {"compile", "m", "--max-context", "8"},
+                                             {"compile", "m", "--max-batch", "8"},
+                                             {"compile", "m", "--threads", "1"},
+                                             {"compile", "m", "--device", "cpu"},
+                                             {"compile", "m", "--trace", "t"},
+                                             {"compile", "m", "--pack", "p"}}) {
     const Outcome outcome = run(args);
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_THAT(outcome.err, testing::StartsWith("nereid: error: "));
@@ -207,6 +216,47 @@ TEST_F(Commands, ErrorsAreOneLineAndExitCodeOne) {
             "nereid: error: --trace /no/such/folder/t.json: No such file or directory\n");
   fake.max_context = 4;
   EXPECT_THAT(run({"run", "too long"}).err, HasSubstr("at most 3 fit"));
+}
+
+TEST_F(Commands, TextThatIsNotUtf8IsAnErrorWithItsByte) {
+  const char* broken = "caf\xe9";
+  const auto message = [&](std::vector<const char*> args, const std::string& input = "") {
+    const Outcome outcome = run(std::move(args), input);
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_THAT(outcome.out, IsEmpty());
+    return outcome.err;
+  };
+  EXPECT_EQ(message({"run", broken}), "nereid: error: prompt: invalid UTF-8 at byte 3\n");
+  EXPECT_EQ(message({"run", "-"}, "\u00e9\xed\xa0\x80"),
+            "nereid: error: prompt: invalid UTF-8 at byte 2\n");
+  EXPECT_EQ(message({"run", "x", "--system", broken}),
+            "nereid: error: system message: invalid UTF-8 at byte 3\n");
+  EXPECT_EQ(message({"chat", "--system", broken}),
+            "nereid: error: system message: invalid UTF-8 at byte 3\n");
+  EXPECT_EQ(message({"chat"}, "ab\xff\n"), "nereid: error: message: invalid UTF-8 at byte 2\n");
+  EXPECT_EQ(run({"chat"}, "/system a\xff\nhi\n").out,
+            "system message: invalid UTF-8 at byte 1\nhi\n");
+  EXPECT_EQ(run({"run", "\U0001F600 \u00e9"}).out, "\U0001F600 \u00e9\n");
+}
+
+TEST_F(Commands, AnExceptionIsOneLineAndExitCodeOne) {
+  environment_.load_engine = [](const LoadOptions&) -> Result<std::unique_ptr<Engine>> {
+    throw std::runtime_error("two\nlines");
+  };
+  const Outcome outcome = run({"run", "x"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.err, "nereid: error: two\\x0alines\n");
+}
+
+TEST_F(Commands, BenchRefusesMoreTokensThanItCanCount) {
+  const Outcome outcome = run({"bench", "--context", "2147483647", "--decode", "1"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("found 2147483648 tokens, expected at most 2147483647"));
+}
+
+TEST_F(Commands, PackIsPassedOn) {
+  run({"run", "x", "--pack", "my.pack"});
+  EXPECT_EQ(loaded.pack_path, "my.pack");
 }
 
 TEST_F(Commands, ABrokenPipeIsAQuietEndAndAFullDiskIsNot) {

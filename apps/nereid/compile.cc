@@ -11,14 +11,13 @@ namespace {
 struct CompileFlags {
   ModelOptions model;
   std::string model_argument, target, out;
-  int32_t max_batch = 1;
 };
 
 constexpr const char* kCompileFooter = R"(
 The other commands do this by themselves when a pack is missing and the kernel toolchain is there
 (./dev setup). The pack goes into the cache ($NEREID_CACHE_DIR, else ~/.cache/nereid) unless --out is
-given. The target needs not be this machine's. --dtype, --max-context and --max-batch must be those of
-later runs. Prints the path of the pack.
+given; --pack of the other commands takes such a file. The target needs not be this machine's. --dtype
+must be that of later runs. Prints the path of the pack.
 
 Examples:
   nereid compile model.gguf
@@ -28,7 +27,7 @@ Result<int> compile(const CompileFlags& flags, Environment& environment) {
   ModelOptions model = flags.model;
   if (!flags.model_argument.empty()) model.model = flags.model_argument;
   CompileOptions options;
-  NEREID_TRY(options.load, load_options(model, {.max_batch = flags.max_batch}));
+  NEREID_TRY(options.load, load_options(model, {}));
   show_progress(options.load);
   options.target = flags.target;
   options.out_path = flags.out;
@@ -49,10 +48,8 @@ void add_compile(CLI::App& app, Environment& environment) {
       "cpu:native, cpu:znver4, cpu:x86-64-v4, cpu:x86-64-v3, ...; default: what this "
       "machine runs best");
   command->add_option("-o,--out", flags->out, "Where to write the pack; default: the cache");
-  command->add_option("--max-batch", flags->max_batch, "Sequences decoded together")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  add_model_options(*command, flags->model);
+  add_model_option(*command, flags->model);
+  add_dtype_option(*command, flags->model);
   argument->excludes(command->get_option("--model"));
   command->footer(kCompileFooter);
   command->callback([flags, &environment] {

@@ -90,15 +90,18 @@ void add_eval(CLI::App& app, Environment& environment) {
   command
       ->add_option("--top-logprobs", options->top_logprobs,
                    "The N likeliest tokens after each position, with --input")
+      ->needs(input)
       ->check(CLI::Range(0, kMaxTopLogprobs))
       ->capture_default_str();
   command
       ->add_option("--window", options->perplexity.window,
-                   "Tokens seen at once; 0 is the context limit, at most 2048")
+                   "With --perplexity: tokens seen at once; 0 is the context limit, at most 2048")
+      ->needs(perplexity)
       ->check(CLI::NonNegativeNumber);
   command
       ->add_option("--stride", options->perplexity.stride,
-                   "Tokens scored per further window; 0 is half a window")
+                   "With --perplexity: tokens scored per further window; 0 is half a window")
+      ->needs(perplexity)
       ->check(CLI::NonNegativeNumber);
   add_model_options(*command, options->model);
   input->excludes(perplexity);

@@ -51,16 +51,20 @@ void add_model_option(CLI::App& command, ModelOptions& options) {
                      "$NEREID_MODEL, else the small model that './dev setup' fetched");
 }
 
-void add_model_options(CLI::App& command, ModelOptions& options) {
-  add_model_option(command, options);
-  command.add_option("--device", options.device, "Device, see 'nereid devices'")
-      ->capture_default_str();
+void add_dtype_option(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--dtype", options.dtype,
                   "Computation: f32 everywhere; bf16 activations and KV cache with f32 sums; auto "
                   "is bf16 where the device is fast at it")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str();
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  add_model_option(command, options);
+  command.add_option("--device", options.device, "Device, see 'nereid devices'")
+      ->capture_default_str();
+  add_dtype_option(command, options);
   command.add_option("--threads", options.threads, "CPU threads; 0 is one per usable core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -70,6 +74,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
           "Most tokens of a sequence, prompt and reply; 0 is the model's limit, at most 4096")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command.add_option("--pack", options.pack,
+                     "Kernels of this file, made by 'nereid compile'; default: the cache, where a "
+                     "missing pack is built");
   command.add_option("--trace", options.trace,
                      "Write every kernel launch to this file (Chrome trace JSON, for Perfetto)");
 }
@@ -86,6 +93,7 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   load.max_context = options.max_context;
   if (load.max_context == 0 && needs.min_context > 0) load.max_context = needs.min_context;
   load.max_batch = needs.max_batch;
+  load.pack_path = options.pack;
   load.trace_path = options.trace;
   return load;
 }

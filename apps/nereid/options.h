@@ -19,10 +19,11 @@ struct ModelOptions {
   std::string dtype = "auto";
   int threads = 0;
   int32_t max_context = 0;
-  std::string trace;
+  std::string pack, trace;
 };
 void add_model_option(CLI::App& command, ModelOptions& options);
-// The above and --device, --dtype, --threads, --max-context, --trace.
+void add_dtype_option(CLI::App& command, ModelOptions& options);
+// The above and --device, --threads, --max-context, --pack, --trace.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // What a command itself asks of the engine; 0 = nothing special.

@@ -8,7 +8,7 @@ from conftest import Nereid
 COMMANDS = ["run", "chat", "eval", "bench", "inspect", "devices", "compile"]
 # Flags that the help of a command must explain.
 FLAGS = {
-    "run": "--model --device --dtype --threads --max-context --trace --messages --raw --json --system "
+    "run": "--model --device --dtype --threads --max-context --pack --trace --messages --raw --json --system "
     "--temperature --top-k --top-p --min-p --seed --max-tokens --repetition-penalty --logit-bias",
     "chat": "--model --system --temperature --seed --max-tokens",
     "eval": "--input --top-logprobs --perplexity --model --dtype token_ids messages logprobs",
@@ -53,8 +53,13 @@ def test_version(nereid: Nereid) -> None:
         ["run", "x", "y"],
         ["eval"],
         ["eval", "--input", "f", "--top-logprobs", "1000"],
+        ["eval", "--input", "f", "--window", "8"],
+        ["eval", "--input", "f", "--stride", "4"],
+        ["eval", "--perplexity", "f", "--top-logprobs", "2"],
         ["bench", "--batch", "0"],
         ["compile", "a", "b"],
+        ["compile", "a", "--max-context", "64"],
+        ["compile", "a", "--threads", "1"],
     ],
 )
 def test_wrong_usage(nereid: Nereid, args: list[str]) -> None:
