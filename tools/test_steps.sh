@@ -143,7 +143,7 @@ run_all_tests() {
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then
-    step tidy check_tidy --part
+    step tidy check_tidy
     step sanitizer-build build fuzz sanitized_tests fuzzers
     step sanitizers step_sanitizers
     step fuzzers step_fuzzers 10 build/fuzz/fuzzers/fuzz_*
