@@ -79,7 +79,6 @@ def build(
 
 def write_atomically(path: Path, manifest: bytes, blobs: list[tuple[int, bytes]]) -> None:
     """A reader sees the whole file or none; the temporary file goes away on any failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as out:

@@ -74,6 +74,11 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
 }
 
 Result<std::string> compile_pack(const CompileOptions& options) {
+  const auto folder = std::filesystem::path(options.out_path).parent_path().string();
+  if (!folder.empty() && !is_directory(folder)) {
+    return error("--out {}: found no folder {}, expected one that exists", options.out_path,
+                 folder);
+  }
   NEREID_TRY(const auto source, open_model(options.load.model_path));
   DeviceInfo device;
   if (options.target.empty() || options.target == "cpu:native") {

@@ -250,7 +250,7 @@ TEST(BrokenDirectory, GenerationConfig) {
   folder.write("generation_config.json", R"({"do_sample": true, "temperature": -1})");
   EXPECT_EQ(open_error(folder),
             "PATH/generation_config.json: field 'temperature': found -1, expected a number from 0 "
-            "to 1000");
+            "to 100");
   folder.write("generation_config.json", "[]");
   EXPECT_EQ(open_error(folder), "PATH/generation_config.json: found an array, expected an object");
 }
