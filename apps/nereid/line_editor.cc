@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -17,12 +18,34 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
-// Ctrl-C while editing is a key, not a signal: it ends the read, and the flag tells it from Ctrl-D.
-bool interrupt_key_pressed = false;
+// Ctrl-C while editing ends the read, and the flag tells it from Ctrl-D. It comes as a key where
+// the terminal lets the editor have it, else as a signal.
+volatile std::sig_atomic_t interrupted = 0;
 unsigned char on_interrupt_key(EditLine*, int) {
-  interrupt_key_pressed = true;
+  interrupted = 1;
   return CC_EOF;
 }
+void on_interrupt_signal(int) {
+  interrupted = 1;
+}
+
+// While it lives, SIGINT sets the flag and ends a read.
+class InterruptedReads {
+ public:
+  InterruptedReads() {
+    struct sigaction action = {};
+    action.sa_handler = on_interrupt_signal;  // no SA_RESTART: the read returns
+    sigemptyset(&action.sa_mask);
+    interrupted = 0;
+    sigaction(SIGINT, &action, &previous_);
+  }
+  ~InterruptedReads() { sigaction(SIGINT, &previous_, nullptr); }
+  InterruptedReads(const InterruptedReads&) = delete;
+  InterruptedReads& operator=(const InterruptedReads&) = delete;
+
+ private:
+  struct sigaction previous_ = {};
+};
 
 }  // namespace
 
@@ -89,9 +112,9 @@ LineEditor::Event LineEditor::read(std::string& line) {
   line.clear();
   if (!interactive_) return read_pipe(line);
   int count = 0;
-  interrupt_key_pressed = false;
+  const InterruptedReads reads;
   const char* text = el_gets(terminal_->editor, &count);
-  if (interrupt_key_pressed) {
+  if (interrupted != 0) {
     std::fputs("^C\n", stdout);
     std::fflush(stdout);
     el_reset(terminal_->editor);
