@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,9 @@ def test_without_pack_and_toolchain(nereid: Nereid, tiny_model, tmp_path: Path) 
     env = NO_TOOLCHAIN | {"NEREID_CACHE_DIR": str(tmp_path)}
     message = nereid("run", "x", "--raw", "-m", tiny_model, env=env).error()
     assert "nereid compile" in message and str(tiny_model) in message
+    assert "--dtype" not in message
+    flags = ["--raw", "--dtype", "bf16", "-m", tiny_model]
+    assert " --dtype bf16`" in nereid("run", "x", *flags, env=env).error()
     assert not list(tmp_path.rglob("*.pack"))
 
 
@@ -110,18 +114,63 @@ def pack_for(nereid: Nereid, tiny_model: Path, target: str, folder: Path) -> Pat
     return path
 
 
-def test_foreign_pack(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
+def run_with_pack(nereid: Nereid, model: Path, pack: Path, *flags: str):
+    """With --pack nothing is looked up, built or written: there is no cache and no toolchain."""
+    env = NO_TOOLCHAIN | {"NEREID_CACHE_DIR": "/dev/null/no-cache"}
+    flags = ("--raw", "-n", "4", "--ignore-eos", "--json", *flags)
+    return nereid("run", "hello", *flags, "-m", model, "--pack", pack, env=env)
+
+
+def test_given_pack(nereid: Nereid, tiny_model, pack: Path, cache: Path) -> None:
+    given = run_with_pack(nereid, tiny_model, pack, *DTYPE).json()
+    assert given["token_ids"] == run_tiny(nereid, tiny_model, cache).json()["token_ids"]
+
+
+def test_foreign_pack(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
     """A pack for another processor is made here, and refused here."""
     runnable = nereid("devices", "--json").json()[0]["targets"]
     foreign = next(t for t in ("cpu:sapphirerapids", "cpu:znver4") if t not in runnable)
-    shutil.copy(pack_for(nereid, tiny_model, foreign, tmp_path), cache)
-    assert foreign in run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).error()
+    pack = pack_for(nereid, tiny_model, foreign, tmp_path)
+    message = run_with_pack(nereid, tiny_model, pack).error()
+    assert str(pack) in message and foreign in message
 
 
-def test_pack_for_an_older_processor(nereid: Nereid, tiny_model, cache: Path, tmp_path: Path) -> None:
+def test_pack_for_an_older_processor(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
     assert "cpu:x86-64-v3" in nereid("devices", "--json").json()[0]["targets"]
-    shutil.copy(pack_for(nereid, tiny_model, "cpu:x86-64-v3", tmp_path), cache)
-    assert run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).json()["token_ids"]
+    pack = pack_for(nereid, tiny_model, "cpu:x86-64-v3", tmp_path)
+    assert run_with_pack(nereid, tiny_model, pack).json()["token_ids"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "text"])
+def test_given_pack_damaged(nereid: Nereid, tiny_model, pack: Path, tmp_path, damage: str) -> None:
+    good = pack.read_bytes()
+    middle = len(good) - 100
+    path = tmp_path / "given.pack"
+    if damage != "missing":
+        path.write_bytes(
+            {
+                "truncated": good[:middle],
+                "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+                "text": b"not a pack at all\n" * 100,
+            }[damage]
+        )
+    assert str(path) in run_with_pack(nereid, tiny_model, path).error()
+
+
+def test_given_pack_of_another_model(nereid: Nereid, tiny_gguf, pack: Path) -> None:
+    """The pack lacks this model's kernels: the error names the first one and what makes them."""
+    message = run_with_pack(nereid, tiny_gguf, pack).error()
+    assert f"not in the pack {pack}" in message
+    assert f"`nereid compile {tiny_gguf} --target cpu:" in message
+
+
+def test_given_pack_of_another_dtype(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
+    pack = tmp_path / "f32.pack"
+    assert nereid("compile", tiny_model, "--dtype", "f32", "-o", pack).code == 0
+    assert run_with_pack(nereid, tiny_model, pack, "--dtype", "f32").json()["token_ids"]
+    message = run_with_pack(nereid, tiny_model, pack, "--dtype", "bf16").error()
+    assert f"not in the pack {pack}" in message
+    assert f" --dtype bf16 --out {pack}`" in message
 
 
 @pytest.mark.parametrize("target", ["cpu:abacus", "quantum:1", "cpu", ""])
@@ -166,6 +215,27 @@ def test_full_disk_leaves_nothing(nereid: Nereid, tiny_model, pack: Path, tmp_pa
 def test_unwritable_places(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
     assert "/no/such/folder" in nereid("compile", tiny_model, "-o", "/no/such/folder/x.pack").error()
     assert "/proc" in nereid("compile", tiny_model, "-o", "/proc/x.pack").error()
+
+
+def test_control_c_leaves_no_request(nereid: Nereid, tiny_gguf, tmp_path: Path) -> None:
+    """The builder's request lives in memory: there is no file of it to leave behind."""
+    environment = nereid.environment | {"NEREID_CACHE_DIR": str(tmp_path)}
+    builder = subprocess.Popen(
+        nereid.command("compile", tiny_gguf),
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    folder = tmp_path / "packs"
+    for _ in range(1000):
+        if folder.is_dir() or builder.poll() is not None:
+            break
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.killpg(builder.pid, signal.SIGINT)  # as Ctrl-C on a terminal
+    assert builder.wait(60) != 0
+    assert folder.is_dir()
+    assert not list(folder.glob("*request*"))
 
 
 def test_two_builders_at_once(nereid: Nereid, tiny_model, pack: Path, tmp_path: Path) -> None:
