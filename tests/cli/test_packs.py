@@ -138,7 +138,7 @@ def test_foreign_pack(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
 def test_pack_for_an_older_processor(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
     assert "cpu:x86-64-v3" in nereid("devices", "--json").json()[0]["targets"]
     pack = pack_for(nereid, tiny_model, "cpu:x86-64-v3", tmp_path)
-    assert run_with_pack(nereid, tiny_model, pack).json()["token_ids"]
+    assert run_with_pack(nereid, tiny_model, pack, *DTYPE).json()["token_ids"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "text"])
