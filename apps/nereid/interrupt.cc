@@ -48,8 +48,4 @@ bool Interrupt::received() const {
   return stop_requested;
 }
 
-void Interrupt::reset() const {
-  stop_requested = false;
-}
-
 }  // namespace nereid::commands

@@ -17,7 +17,6 @@ class Interrupt {
   // Asks for a stop without a signal, such as when nobody reads the output any more.
   void request() const;
   bool received() const;
-  void reset() const;
 };
 
 }  // namespace nereid::commands

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "kernels/kernels.h"
 #include "src/base/check.h"
 #include "src/base/log.h"
 #include "src/device/drivers.h"

@@ -52,8 +52,6 @@ class Decoder {
 
   const DecoderSpec& spec() const { return spec_; }
   const DecoderLimits& limits() const { return limits_; }
-  uint64_t cache_bytes() const;
-  uint64_t weight_bytes() const { return weights_.bytes(); }
   // Every buffer a step may change, by name: what the Triton-only test watches.
   struct NamedBuffer {
     const char* name;

@@ -87,14 +87,6 @@ Status Decoder::make_rope_tables() {
   return device.synchronize();
 }
 
-uint64_t Decoder::cache_bytes() const {
-  uint64_t total = 0;
-  for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
-    total += kv_.keys[layer].bytes() + kv_.values[layer].bytes();
-  }
-  return total;
-}
-
 std::vector<Decoder::NamedBuffer> Decoder::buffers() const {
   const Activations& a = activations_;
   std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
