@@ -113,7 +113,9 @@ LineEditor::Event LineEditor::read(std::string& line) {
   if (!interactive_) return read_pipe(line);
   int count = 0;
   const InterruptedReads reads;
-  const char* text = el_gets(terminal_->editor, &count);
+  // Before the prompt shows: from then on Ctrl-C is a key, which no moment can lose.
+  el_set(terminal_->editor, EL_PREP_TERM, 1);
+  const char* text = interrupted != 0 ? nullptr : el_gets(terminal_->editor, &count);
   if (interrupted != 0) {
     std::fputs("^C\n", stdout);
     std::fflush(stdout);
