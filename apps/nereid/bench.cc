@@ -80,7 +80,7 @@ void print_json(const Engine& engine, const BenchOptions& options, const std::ve
                        {"device_name", device.name},
                        {"target", device.target},
                        {"workers", device.num_workers},
-                       {"dtype", options.model.dtype},
+                       {"dtype", dtype_name(engine.compute_dtype())},
                        {"prefill", options.prefill},
                        {"decode", options.decode},
                        {"context", options.context},
@@ -99,14 +99,15 @@ Result<int> bench(const BenchOptions& options, Environment& environment) {
   }
   const LoadNeeds needs = {.max_batch = std::ranges::max(options.batches),
                            .min_context = std::max(options.prefill, static_cast<int32_t>(decoded))};
-  NEREID_TRY(const auto engine, load_engine(environment, options.model, needs));
-  std::vector<Row> rows;
-  for (const int32_t batch : options.batches) {
-    NEREID_TRY(rows.emplace_back(), measure(*engine, options, batch));
-  }
-  const auto print = options.json ? print_json : print_table;
-  print(*engine, options, rows, environment.out);
-  return 0;
+  return with_engine(environment, options.model, needs, [&](Engine& engine) -> Result<int> {
+    std::vector<Row> rows;
+    for (const int32_t batch : options.batches) {
+      NEREID_TRY(rows.emplace_back(), measure(engine, options, batch));
+    }
+    const auto print = options.json ? print_json : print_table;
+    print(engine, options, rows, environment.out);
+    return 0;
+  });
 }
 
 }  // namespace

@@ -113,14 +113,14 @@ LineEditor::Event read_message(LineEditor& editor, std::string& message) {
   }
 }
 
-Result<int> chat(const ChatOptions& options, Environment& environment) {
-  NEREID_RETURN_IF_ERROR(check_utf8(options.system, "system message"));
-  NEREID_TRY(const auto engine, load_engine(environment, options.model, {}));
-  if (!engine->chat_template()) {
+Result<int> chat(const ChatOptions& options, Environment& environment, Engine& engine) {
+  NEREID_RETURN_IF_ERROR(engine.tokenizer());
+  NEREID_TRY(const auto chat_template, engine.chat_template());
+  if (!chat_template) {
     return error("the model has no chat template: use 'nereid run' with a plain prompt");
   }
   LineEditor editor(environment.input_fd, "> ", chat_history_file());
-  Chat chat(*engine, options, environment.out);
+  Chat chat(engine, options, environment.out);
   std::string message;
   while (environment.out.ok()) {
     const LineEditor::Event event = read_message(editor, message);
@@ -150,7 +150,11 @@ void add_chat(CLI::App& app, Environment& environment) {
   add_sampling_options(*command, options->sampling);
   command->footer(kChatFooter);
   command->callback([options, &environment] {
-    environment.action = [options, &environment] { return chat(*options, environment); };
+    environment.action = [options, &environment]() -> Result<int> {
+      NEREID_RETURN_IF_ERROR(check_utf8(options->system, "system message"));
+      return with_engine(environment, options->model, {},
+                         [&](Engine& engine) { return chat(*options, environment, engine); });
+    };
   });
 }
 

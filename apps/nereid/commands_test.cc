@@ -149,6 +149,44 @@ TEST_F(Commands, RunRawAndWithoutTemplate) {
   EXPECT_THAT(run({"run", "hi", "--system", "s"}).err, HasSubstr("needs a chat template"));
 }
 
+TEST_F(Commands, ATemplateThatCannotBeReadStopsOnlyWhoNeedsIt) {
+  fake.broken_chat_template = true;
+  for (const std::vector<const char*>& args :
+       std::vector<std::vector<const char*>>{{"run", "hi"}, {"chat"}}) {
+    const Outcome outcome = run(args, "hi\n");
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_EQ(outcome.err, "nereid: error: fake template: broken\n");
+  }
+  EXPECT_EQ(run({"run", "hi", "--raw"}).out, "hi\n");
+  EXPECT_EQ(run({"eval", "--input", "-"}, "{\"prompt\":\"ab\"}").exit_code, 0);
+  EXPECT_EQ(run({"bench"}).exit_code, 0);
+}
+
+TEST_F(Commands, ATokenizerThatCannotBeReadStopsOnlyWhoNeedsIt) {
+  fake.broken_tokenizer = true;
+  for (const std::vector<const char*>& args :
+       std::vector<std::vector<const char*>>{{"run", "hi"}, {"run", "hi", "--raw"}, {"chat"}}) {
+    const Outcome outcome = run(args, "hi\n");
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_EQ(outcome.err, "nereid: error: fake tokenizer: broken\n");
+  }
+  EXPECT_EQ(run({"eval", "--input", "-"}, "{\"prompt\":\"ab\"}").err,
+            "nereid: error: -:1: fake tokenizer: broken\n");
+  EXPECT_EQ(run({"eval", "--input", "-"}, "{\"token_ids\":[1,2]}").exit_code, 0);
+  EXPECT_EQ(run({"bench"}).exit_code, 0);
+}
+
+TEST_F(Commands, ATraceThatCannotBeWrittenIsAnError) {
+  fake.finish = error("--trace: t.json: no space");
+  for (const std::vector<const char*>& args : std::vector<std::vector<const char*>>{
+           {"run", "hi"}, {"chat"}, {"eval", "--input", "-"}, {"bench"}}) {
+    const Outcome outcome = run(args);
+    EXPECT_EQ(outcome.exit_code, 1) << args.front();
+    EXPECT_EQ(outcome.err, "nereid: error: --trace: t.json: no space\n") << args.front();
+  }
+  EXPECT_EQ(run({"eval", "--input", "-"}, "{").err.find("--trace"), std::string::npos);
+}
+
 TEST_F(Commands, RunStreamsTextAndEndsTheLine) {
   EXPECT_EQ(run({"run", "héllo"}).out, "héllo\n");
   EXPECT_EQ(run({"run", "hello\n"}).out, "hello\n");
@@ -213,7 +251,11 @@ TEST_F(Commands, ErrorsAreOneLineAndExitCodeOne) {
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_EQ(outcome.err, "nereid: error: missing.gguf: no such file\n");
   EXPECT_EQ(run({"run", "x", "--trace", "/no/such/folder/t.json"}).err,
-            "nereid: error: --trace /no/such/folder/t.json: No such file or directory\n");
+            "nereid: error: --trace: /no/such/folder/t.json: cannot create: No such file or "
+            "directory\n");
+  EXPECT_EQ(
+      run({"run", "x", "--trace", "/dev/zero"}).err,
+      "nereid: error: --trace: /dev/zero: is no regular file, expected a regular file or none\n");
   fake.max_context = 4;
   EXPECT_THAT(run({"run", "too long"}).err, HasSubstr("at most 3 fit"));
 }
@@ -371,6 +413,7 @@ TEST_F(Commands, BenchPrintsATableOrJson) {
   const json object = json::parse(run({"bench", "--prefill", "64", "--decode", "8", "--context",
                                        "100", "--batch", "1,4", "--json"})
                                       .out);
+  EXPECT_EQ(object["dtype"], "bf16");  // what the engine computes with, not "auto"
   EXPECT_EQ(object["results"][1]["batch"], 4);
   EXPECT_EQ(object["results"][1]["prefill_tokens_per_second"], 256.0);
   EXPECT_EQ(loaded.max_batch, 4);

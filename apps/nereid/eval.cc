@@ -72,10 +72,11 @@ Status eval_perplexity(Engine& engine, const EvalOptions& options, Environment& 
 }
 
 Result<int> eval(const EvalOptions& options, Environment& environment) {
-  NEREID_TRY(const auto engine, load_engine(environment, options.model, {}));
-  NEREID_RETURN_IF_ERROR(options.input.empty() ? eval_perplexity(*engine, options, environment)
-                                               : eval_lines(*engine, options, environment));
-  return 0;
+  return with_engine(environment, options.model, {}, [&](Engine& engine) -> Result<int> {
+    NEREID_RETURN_IF_ERROR(options.input.empty() ? eval_perplexity(engine, options, environment)
+                                                 : eval_lines(engine, options, environment));
+    return 0;
+  });
 }
 
 }  // namespace

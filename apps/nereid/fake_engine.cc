@@ -81,6 +81,16 @@ FakeEngine::FakeEngine(const FakeEngineOptions& options) : options_(options) {
   template_ = *chat_template;
 }
 
+Result<std::shared_ptr<const text::Tokenizer>> FakeEngine::tokenizer() const {
+  if (options_.broken_tokenizer) return error("fake tokenizer: broken");
+  return tokenizer_;
+}
+
+Result<std::shared_ptr<const text::ChatTemplate>> FakeEngine::chat_template() const {
+  if (options_.broken_chat_template) return error("fake template: broken");
+  return template_;
+}
+
 Result<GenerateResult> FakeEngine::generate(const GenerateParams& params) {
   generated.push_back(params);
   if (std::ssize(params.prompt_ids) >= options_.max_context) {

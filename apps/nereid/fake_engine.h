@@ -10,7 +10,9 @@ namespace nereid::commands {
 
 struct FakeEngineOptions {
   bool with_chat_template = true;
+  bool broken_tokenizer = false, broken_chat_template = false;  // asking for it is an error
   int32_t max_context = 256;
+  Status finish;  // what finish() returns
   GenerationDefaults defaults;
 };
 
@@ -27,13 +29,15 @@ class FakeEngine : public Engine {
   const GenerationDefaults& generation_defaults() const override { return options_.defaults; }
   const DeviceInfo& device_info() const override { return device_; }
   int32_t max_context() const override { return options_.max_context; }
-  std::shared_ptr<const text::Tokenizer> tokenizer() const override { return tokenizer_; }
-  std::shared_ptr<const text::ChatTemplate> chat_template() const override { return template_; }
+  DType compute_dtype() const override { return DType::kBF16; }
+  Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const override;
+  Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const override;
   double load_seconds() const override { return 0.25; }
   Result<GenerateResult> generate(const GenerateParams& params) override;
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
+  Status finish() override { return options_.finish; }
 
   std::vector<GenerateParams> generated;     // every call of generate
   std::vector<std::vector<int32_t>> scored;  // every call of score

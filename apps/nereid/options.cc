@@ -1,17 +1,13 @@
 // See options.h.
 #include "apps/nereid/options.h"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <filesystem>
 #include <string_view>
 
 #include "apps/nereid/default_model.h"
 #include "apps/nereid/progress.h"
+#include "src/base/atomic_file.h"
 
 namespace nereid::commands {
 namespace {
@@ -36,10 +32,8 @@ Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
 // Found out before the work rather than after it.
 Status check_trace_place(const std::string& path) {
   if (path.empty()) return {};
-  const std::string folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty() && access(folder.c_str(), W_OK) != 0) {
-    return error("--trace {}: {}", path, std::strerror(errno));
-  }
+  const Status possible = AtomicFile::check_target(path);
+  if (!possible) return with_context(possible.error(), "--trace");
   return {};
 }
 
@@ -98,11 +92,15 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   return load;
 }
 
-Result<std::unique_ptr<Engine>> load_engine(const Environment& environment,
-                                            const ModelOptions& options, const LoadNeeds& needs) {
+Result<int> with_engine(const Environment& environment, const ModelOptions& options,
+                        const LoadNeeds& needs, const std::function<Result<int>(Engine&)>& work) {
   NEREID_TRY(LoadOptions load, load_options(options, needs));
   show_progress(load);
-  return environment.load_engine(load);
+  NEREID_TRY(const auto engine, environment.load_engine(load));
+  Result<int> exit_code = work(*engine);
+  const Status finished = engine->finish();
+  if (exit_code && !finished) return std::unexpected(finished.error());
+  return exit_code;
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {

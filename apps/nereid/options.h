@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,9 +33,10 @@ struct LoadNeeds {
   int32_t min_context = 0;
 };
 Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& needs);
-// Loads with progress bars on the terminal.
-Result<std::unique_ptr<Engine>> load_engine(const Environment& environment,
-                                            const ModelOptions& options, const LoadNeeds& needs);
+// Loads with progress bars on the terminal, does the work, which returns the exit code, and
+// finishes the engine. Where both the work and the end fail, the error is the work's.
+Result<int> with_engine(const Environment& environment, const ModelOptions& options,
+                        const LoadNeeds& needs, const std::function<Result<int>(Engine&)>& work);
 
 // Unset flags leave the model's own defaults; a model without any is sampled greedily.
 struct SamplingOptions {

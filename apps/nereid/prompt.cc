@@ -48,18 +48,20 @@ Status check_messages(const Json& messages) {
 }  // namespace
 
 Result<std::vector<int32_t>> encode_text(const Engine& engine, std::string_view text) {
-  return engine.tokenizer()->encode(text, {.add_special_tokens = true});
+  NEREID_TRY(const auto tokenizer, engine.tokenizer());
+  return tokenizer->encode(text, {.add_special_tokens = true});
 }
 
 Result<std::vector<int32_t>> encode_conversation(const Engine& engine, const Json& conversation) {
-  const auto chat_template = engine.chat_template();
+  NEREID_TRY(const auto tokenizer, engine.tokenizer());
+  NEREID_TRY(const auto chat_template, engine.chat_template());
   if (!chat_template) {
     return error("the model has no chat template: use a plain prompt ('nereid run --raw')");
   }
   NEREID_TRY_CONTEXT(const std::string prompt, chat_template->render(conversation.dump()),
                      "chat template");
   // The template writes the special tokens itself.
-  return engine.tokenizer()->encode(prompt, {.add_special_tokens = false});
+  return tokenizer->encode(prompt, {.add_special_tokens = false});
 }
 
 Result<Json> parse_ordered_json(std::string_view text, std::string_view name) {

@@ -12,9 +12,10 @@ namespace {
 // Collects the text of a reply; the first decoding error stops the generation.
 class TextCollector {
  public:
-  TextCollector(const Engine& engine, Output* stream, const Interrupt& interrupt)
-      : decoder_(engine.tokenizer(), /*skip_special_tokens=*/true),
-        num_tokens_(engine.tokenizer()->vocab_size()),
+  TextCollector(const std::shared_ptr<const text::Tokenizer>& tokenizer, Output* stream,
+                const Interrupt& interrupt)
+      : decoder_(tokenizer, /*skip_special_tokens=*/true),
+        num_tokens_(tokenizer->vocab_size()),
         stream_(stream),
         interrupt_(interrupt) {}
 
@@ -60,7 +61,8 @@ double rate(size_t count, double seconds) {
 
 Result<Reply> generate_reply(Engine& engine, const SamplingOptions& options,
                              const ReplyParams& params, const Interrupt& interrupt) {
-  TextCollector collector(engine, params.stream, interrupt);
+  NEREID_TRY(const auto tokenizer, engine.tokenizer());
+  TextCollector collector(tokenizer, params.stream, interrupt);
   GenerateParams generate;
   generate.prompt_ids = params.prompt_ids;
   // The reply ends at the context limit; a prompt that alone is too long is the engine's error.

@@ -50,7 +50,12 @@ Result<std::vector<int32_t>> prompt_ids(const Engine& engine, const RunOptions& 
   if (prompt == "-") {
     NEREID_TRY(prompt, read_input("-", environment.input_fd));
   }
-  if (options.raw || !engine.chat_template()) {
+  bool as_it_is = options.raw;
+  if (!as_it_is) {
+    NEREID_TRY(const auto chat_template, engine.chat_template());
+    as_it_is = chat_template == nullptr;
+  }
+  if (as_it_is) {
     if (!options.system.empty()) return error("--system needs a chat template");
     return encode_text(engine, prompt);
   }
@@ -75,21 +80,20 @@ std::string describe_json(const Engine& engine, const std::vector<int32_t>& ids,
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Result<int> run(const RunOptions& options, Environment& environment) {
-  NEREID_TRY(const auto engine, load_engine(environment, options.model, {}));
+Result<int> run(const RunOptions& options, Environment& environment, Engine& engine) {
   ReplyParams params;
-  NEREID_TRY(params.prompt_ids, prompt_ids(*engine, options, environment));
+  NEREID_TRY(params.prompt_ids, prompt_ids(engine, options, environment));
   params.stream = options.json ? nullptr : &environment.out;
   const Interrupt interrupt;
-  NEREID_TRY(const Reply reply, generate_reply(*engine, options.sampling, params, interrupt));
+  NEREID_TRY(const Reply reply, generate_reply(engine, options.sampling, params, interrupt));
   if (options.json) {
-    environment.out.line(describe_json(*engine, params.prompt_ids, reply));
+    environment.out.line(describe_json(engine, params.prompt_ids, reply));
   } else if (!reply.text.ends_with('\n')) {
     environment.out.write("\n");
   }
   if (options.timings) {
     const std::string timings = describe_timings(params.prompt_ids.size(), reply.result);
-    std::fprintf(stderr, "load %.2f s, %s\n", engine->load_seconds(), timings.c_str());
+    std::fprintf(stderr, "load %.2f s, %s\n", engine.load_seconds(), timings.c_str());
   }
   const bool stopped_by_person = interrupt.received() && environment.out.ok();
   return stopped_by_person ? kExitInterrupted : 0;
@@ -118,7 +122,10 @@ void add_run(CLI::App& app, Environment& environment) {
     if (prompt->count() == 0 && messages->count() == 0) {
       throw CLI::ValidationError("run", "a PROMPT or --messages FILE is required");
     }
-    environment.action = [options, &environment] { return run(*options, environment); };
+    environment.action = [options, &environment] {
+      return with_engine(environment, options->model, {},
+                         [&](Engine& engine) { return run(*options, environment, engine); });
+    };
   });
 }
 

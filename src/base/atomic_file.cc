@@ -15,10 +15,33 @@
 
 namespace nereid {
 
+namespace {
+
+// The folder of `path`, as system calls take it.
+std::string folder_of(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+}  // namespace
+
+Status AtomicFile::check_target(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return error("{}: is {}, expected a regular file or none", path,
+                 S_ISDIR(info.st_mode) ? "a directory" : "no regular file");
+  }
+  if (::access(folder_of(path).c_str(), W_OK) != 0) {
+    return error("{}: cannot create: {}", path, std::strerror(errno));
+  }
+  return {};
+}
+
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
+  NEREID_RETURN_IF_ERROR(check_target(path));
   std::string temp_path = path + ".tmp.XXXXXX";
   const int fd = ::mkostemp(temp_path.data(), O_CLOEXEC);
-  if (fd < 0) return error("{}: cannot create {}: {}", path, temp_path, std::strerror(errno));
+  if (fd < 0) return error("{}: cannot create: {}", path, std::strerror(errno));
   ::fchmod(fd, 0644);
   return AtomicFile(path, std::move(temp_path), fd);
 }
@@ -55,14 +78,12 @@ Status AtomicFile::commit() {
   NEREID_CHECK(fd_ >= 0, "second commit of {}", path_);
   if (::fsync(fd_) != 0) return error("{}: cannot write: {}", path_, std::strerror(errno));
   if (::rename(temp_path_.c_str(), path_.c_str()) != 0) {
-    return error("{}: cannot rename {} to it: {}", path_, temp_path_, std::strerror(errno));
+    return error("{}: cannot replace: {}", path_, std::strerror(errno));
   }
   ::close(std::exchange(fd_, -1));
   // The rename itself survives a power cut only once the folder is on disk. Not every file system
   // can do this; the file is whole either way.
-  const std::string folder = std::filesystem::path(path_).parent_path().string();
-  const int folder_fd =
-      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int folder_fd = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_fd >= 0) {
     ::fsync(folder_fd);
     ::close(folder_fd);

@@ -14,7 +14,10 @@ namespace nereid {
 // last rename wins. A writer destroyed before commit() leaves nothing behind.
 class AtomicFile {
  public:
-  // Creates "<path>.tmp.<unique>" in the folder of `path`, which must exist.
+  // Whether create() could take this path: the folder is there and may be written to, and what the
+  // path names, if anything, is a regular file. A device such as /dev/null would be replaced.
+  static Status check_target(const std::string& path);
+  // Checks the target and creates "<path>.tmp.<unique>" in its folder.
   static Result<AtomicFile> create(const std::string& path);
 
   AtomicFile(AtomicFile&& other) noexcept;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -79,6 +80,20 @@ TEST_F(AtomicFileTest, AppearsOnCommitOnly) {
   EXPECT_EQ(*read_file(path("f"), 100), "two");
   EXPECT_EQ(files(), 1u);
   EXPECT_THAT(AtomicFile::create("/no/such/folder/f").error().message, HasSubstr("No such file"));
+}
+
+TEST_F(AtomicFileTest, ReplacesRegularFilesOnly) {
+  const std::string pipe = path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(write_file_atomically(pipe, "x").error().message,
+            pipe + ": is no regular file, expected a regular file or none");
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(write_file_atomically(dir_, "x").error().message,
+            dir_ + ": is a directory, expected a regular file or none");
+  EXPECT_EQ(files(), 1u);
+  EXPECT_EQ(AtomicFile::check_target("/no/such/folder/f").error().message,
+            "/no/such/folder/f: cannot create: No such file or directory");
+  EXPECT_TRUE(AtomicFile::check_target(path("f")));
 }
 
 TEST_F(AtomicFileTest, FullDiskLeavesNothing) {

@@ -13,6 +13,7 @@
 
 #include "src/base/result.h"
 #include "src/device/device.h"
+#include "src/device/dtype.h"
 #include "src/text/chat_template.h"
 #include "src/text/tokenizer.h"
 #include "src/weights/source.h"
@@ -80,8 +81,11 @@ class Engine {
   virtual const GenerationDefaults& generation_defaults() const = 0;
   virtual const DeviceInfo& device_info() const = 0;
   virtual int32_t max_context() const = 0;
-  virtual std::shared_ptr<const text::Tokenizer> tokenizer() const = 0;
-  virtual std::shared_ptr<const text::ChatTemplate> chat_template() const = 0;  // may be null
+  virtual DType compute_dtype() const = 0;  // what ComputeType::kAuto became
+  // A model whose tokenizer or template cannot be read loads all the same: token ids need neither.
+  // The error is for whoever asks. A model without a chat template has null.
+  virtual Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const = 0;
+  virtual Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const = 0;
   virtual double load_seconds() const = 0;
 
   // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of
@@ -92,6 +96,8 @@ class Engine {
   // tokens.
   virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                                    int32_t batch) = 0;
+  // Call it once, last: writes the trace, where one was asked for.
+  virtual Status finish() = 0;
 };
 
 struct CompileOptions {

@@ -17,15 +17,17 @@ namespace nereid {
 class ModelEngine final : public Engine {
  public:
   static Result<std::unique_ptr<ModelEngine>> load(const LoadOptions& options);
-  ~ModelEngine() override;
 
   const ModelConfig& config() const override { return source_->config(); }
   const GenerationDefaults& generation_defaults() const override { return source_->generation(); }
   const DeviceInfo& device_info() const override { return device_->info(); }
   int32_t max_context() const override { return max_context_; }
-  std::shared_ptr<const text::Tokenizer> tokenizer() const override { return tokenizer_; }
-  std::shared_ptr<const text::ChatTemplate> chat_template() const override {
-    return chat_template_;
+  DType compute_dtype() const override { return compute_dtype_; }
+  Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const override {
+    return text_.tokenizer;
+  }
+  Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const override {
+    return text_.chat_template;
   }
   double load_seconds() const override { return load_seconds_; }
 
@@ -33,6 +35,7 @@ class ModelEngine final : public Engine {
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
+  Status finish() override;
 
   // For tests: the parts, and the launches so far (null without a trace).
   Runner& runner() { return *runner_; }
@@ -41,6 +44,12 @@ class ModelEngine final : public Engine {
   Trace* mutable_trace() { return trace_.get(); }
 
  private:
+  // What became of the text part of the model, for those who ask for it.
+  struct Text {
+    Result<std::shared_ptr<text::Tokenizer>> tokenizer;
+    Result<std::shared_ptr<text::ChatTemplate>> chat_template;
+  };
+
   ModelEngine() = default;
   Status open_device(const LoadOptions& options);
   Status open_kernels(const LoadOptions& options);
@@ -53,8 +62,7 @@ class ModelEngine final : public Engine {
 
   // Order matters: what is declared later uses what is declared earlier and goes first.
   std::unique_ptr<ModelSource> source_;
-  std::shared_ptr<text::Tokenizer> tokenizer_;
-  std::shared_ptr<text::ChatTemplate> chat_template_;
+  Text text_;
   std::unique_ptr<Device> device_;
   std::string trace_path_;
   std::unique_ptr<Trace> trace_;
@@ -64,6 +72,7 @@ class ModelEngine final : public Engine {
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Runner> runner_;
   std::unique_ptr<PagePool> pages_;
+  DType compute_dtype_ = DType::kF32;
   int32_t max_context_ = 0;
   double load_seconds_ = 0;
 };

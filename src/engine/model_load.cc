@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "src/base/check.h"
-#include "src/base/log.h"
 #include "src/device/drivers.h"
 #include "src/engine/model_engine.h"
 #include "src/engine/recording.h"
@@ -18,18 +17,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-struct Text {
-  std::shared_ptr<text::Tokenizer> tokenizer;
-  std::shared_ptr<text::ChatTemplate> chat_template;
-};
-
-Result<Text> load_text(const ModelSource& source) {
-  Text result;
-  NEREID_TRY_CONTEXT(result.tokenizer, source.tokenizer(), "tokenizer");
-  NEREID_TRY_CONTEXT(result.chat_template, source.chat_template(), "chat template");
-  return result;
 }
 
 }  // namespace
@@ -75,12 +62,15 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
   auto engine = std::unique_ptr<ModelEngine>(new ModelEngine());
   NEREID_TRY(engine->source_, open_model(options.model_path));
   // The tokenizer takes as long as the weights do, and needs nothing of them.
-  auto text = std::async(std::launch::async, [&] { return load_text(*engine->source_); });
+  auto text = std::async(std::launch::async, [&source = *engine->source_] {
+    return Text{.tokenizer = source.tokenizer(), .chat_template = source.chat_template()};
+  });
 
   NEREID_RETURN_IF_ERROR(engine->open_device(options));
   NEREID_TRY(auto spec, models::decoder_spec(engine->source_->config()));
   NEREID_TRY(const RunnerOptions runner_options,
              runner_options_for(*engine->source_, options, engine->device_->info()));
+  engine->compute_dtype_ = runner_options.types.compute;
   engine->max_context_ = runner_options.max_context;
   NEREID_RETURN_IF_ERROR(engine->open_kernels(options));
   NEREID_TRY_CONTEXT(engine->runner_,
@@ -89,18 +79,17 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
                      options.model_path);
   engine->pages_ = std::make_unique<PagePool>(engine->runner_->num_pages());
 
-  NEREID_TRY_CONTEXT(Text loaded, text.get(), options.model_path);
-  engine->tokenizer_ = std::move(loaded.tokenizer);
-  engine->chat_template_ = std::move(loaded.chat_template);
+  engine->text_ = text.get();
   engine->load_seconds_ = seconds_since(start);
   if (engine->trace_) engine->trace_->mark("ready");
   return engine;
 }
 
-ModelEngine::~ModelEngine() {
-  if (trace_path_.empty()) return;
+Status ModelEngine::finish() {
+  if (trace_path_.empty()) return {};
   const Status written = trace_->write_chrome_json(trace_path_);
-  if (!written) log_warn("--trace: {}", written.error().message);
+  if (!written) return with_context(written.error(), "--trace");
+  return {};
 }
 
 }  // namespace nereid

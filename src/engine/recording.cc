@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "kernels/kernels.h"
+#include "src/base/atomic_file.h"
 #include "src/base/paths.h"
 #include "src/device/drivers.h"
 #include "src/device/target.h"
@@ -74,10 +75,9 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
 }
 
 Result<std::string> compile_pack(const CompileOptions& options) {
-  const auto folder = std::filesystem::path(options.out_path).parent_path().string();
-  if (!folder.empty() && !is_directory(folder)) {
-    return error("--out {}: found no folder {}, expected one that exists", options.out_path,
-                 folder);
+  if (!options.out_path.empty()) {
+    const Status possible = AtomicFile::check_target(options.out_path);
+    if (!possible) return with_context(possible.error(), "--out");
   }
   NEREID_TRY(const auto source, open_model(options.load.model_path));
   DeviceInfo device;

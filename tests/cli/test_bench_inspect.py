@@ -14,6 +14,9 @@ def test_bench_json(nereid: Nereid, default_model, device) -> None:
     for row in result["results"]:
         assert row["prefill_tokens_per_second"] > 0
         assert row["decode_tokens_per_second"] > 0
+    assert result["dtype"] in {"f32", "bf16"}
+    f32 = ["--decode", "0", "--prefill", "4", "--repeat", "1", "--dtype", "f32"]
+    assert nereid("bench", *f32, "--json", *device).json()["dtype"] == "f32"
     table = nereid("bench", *flags, *device)
     assert table.code == 0
     assert "prefill 32" in table.out and "decode 4" in table.out

@@ -52,6 +52,37 @@ def test_incomplete_folder(nereid: Nereid, tiny_model: Path, tmp_path: Path, mis
     assert missing.split(".")[0] in nereid("run", "x", "--raw", "-m", folder).error()
 
 
+TINY = ["-n", "2", "--max-context", "64"]
+
+
+def test_broken_template_stops_only_who_needs_it(
+    nereid: Nereid, tiny_model: Path, tmp_path: Path, device: list[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "chat_template.jinja").write_text("{% for message in %}")
+    message = nereid("run", "x", "-m", folder, *TINY, *device).error()
+    assert message.count("chat_template.jinja") == 1 and message.count(str(folder)) == 1
+    assert nereid("chat", "-m", folder, *device, stdin="x\n").error() == message
+    assert nereid("run", "x", "--raw", "-m", folder, *TINY, *device).code == 0
+
+
+def test_missing_tokenizer_stops_only_who_needs_it(
+    nereid: Nereid, tiny_model: Path, tmp_path: Path, device: list[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "tokenizer.json").unlink()
+    message = nereid("run", "x", "-m", folder, *TINY, *device).error()
+    assert message.count("tokenizer.json") == 1 and message.count(str(folder)) == 1
+    ids = '{"token_ids": [1, 2, 3]}'
+    assert nereid("eval", "--input", "-", "-m", folder, *device, stdin=ids).json()["logprobs"]
+    text = nereid("eval", "--input", "-", "-m", folder, *device, stdin='{"prompt": "x"}')
+    assert "tokenizer.json" in text.error()
+    flags = ["--prefill", "4", "--decode", "2", "--repeat", "1", *device]
+    assert nereid("bench", "-m", folder, *flags).code == 0
+
+
 def test_config_contradicts_tensors(nereid: Nereid, tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -74,6 +76,27 @@ def test_trace(nereid: Nereid, tiny_model: Path, tmp_path: Path, device) -> None
 def test_trace_to_a_bad_place(nereid: Nereid, tiny_model, device) -> None:
     flags = ["--raw", "-n", "1", "--trace", "/no/such/folder/t.json", "-m", tiny_model, *device]
     assert "/no/such/folder/t.json" in nereid("run", "hello", *flags).error()
+
+
+def test_trace_that_does_not_fit(nereid: Nereid, tiny_model, tmp_path: Path, device) -> None:
+    """The reply is there; that its trace is not is an error, and nothing is left of the file."""
+    run = ["run", "hello", "--raw", "-n", "30", "--ignore-eos", "-m", tiny_model, *device]
+    reply = nereid(*run)  # the pack is there afterwards
+    assert reply.code == 0, reply.err
+
+    limit = 192 << 10  # less than the trace, more than any kernel, which are files in memory
+
+    def almost_full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that write() fails with EFBIG
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    path = tmp_path / "trace.json"
+    done = nereid(*run, "--trace", path, preexec_fn=almost_full)
+    assert (done.code, done.out) == (1, reply.out)
+    assert done.err == f"nereid: error: --trace: {path}: cannot write: File too large\n"
+    assert not list(tmp_path.iterdir())
+    assert nereid(*run, "--trace", path).code == 0
+    assert path.stat().st_size > limit
 
 
 def test_runs_from_any_folder(nereid: Nereid, default_model, tmp_path: Path) -> None:
