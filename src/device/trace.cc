@@ -126,9 +126,11 @@ class TracedDevice : public Device {
   }
 
   Result<const LoadedKernel*> load(const KernelImage& image) override {
-    TraceEvent event{.kind = TraceEvent::Kind::kLoad, .bytes = image.blob.size()};
+    TraceEvent event{
+        .kind = TraceEvent::Kind::kLoad, .image = image.blob.data(), .bytes = image.blob.size()};
     event.start_ns = trace_.now_ns();
     auto kernel = inner_.load(image);
+    if (kernel) event.kernel = *kernel;
     event.end_ns = trace_.now_ns();
     trace_.add(std::move(event), image.entry);
     return kernel;
@@ -158,7 +160,10 @@ class TracedDevice : public Device {
 };
 
 Status TracedDevice::launch(const LaunchParams& params) {
-  TraceEvent event{.kind = TraceEvent::Kind::kLaunch, .decl = params.decl, .grid = params.grid};
+  TraceEvent event{.kind = TraceEvent::Kind::kLaunch,
+                   .decl = params.decl,
+                   .kernel = params.kernel,
+                   .grid = params.grid};
   event.start_ns = trace_.now_ns();
   Status status = inner_.launch(params);
   event.end_ns = trace_.now_ns();

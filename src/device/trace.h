@@ -4,6 +4,7 @@
 // written by kernels alone (which launch wrote which allocation).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,6 +29,8 @@ struct TraceEvent {
   enum class Kind : uint8_t { kLaunch, kUpload, kDownload, kAlloc, kFree, kLoad, kMark } kind;
   std::string_view label;  // launch: variant and choice; mark: its text. Owned by the trace
   const KernelDecl* decl = nullptr;
+  const LoadedKernel* kernel = nullptr;  // launch; load: what it gave, null on failure
+  const std::byte* image = nullptr;      // load: where the kernel's code was read
   Grid grid;
   uint64_t bytes = 0;                // copies and allocations
   int64_t start_ns = 0, end_ns = 0;  // since the trace began

@@ -42,6 +42,7 @@ class ModelEngine final : public Engine {
   Device& device() { return *active_device_; }
   const Trace* trace() const { return trace_.get(); }
   Trace* mutable_trace() { return trace_.get(); }
+  const Pack* pack() const { return pack_ ? &*pack_ : nullptr; }
 
  private:
   // What became of the text part of the model, for those who ask for it.

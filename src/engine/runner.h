@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "src/base/result.h"
 #include "src/device/launcher.h"
@@ -45,6 +46,11 @@ class Runner {
   const StepPlan& plan() const { return plan_; }
   Sampler& sampler() { return sampler_; }
   const nn::Decoder& decoder() const { return decoder_; }
+  // The only buffers that uploads may change once the model is loaded: the integers and sampling
+  // parameters of a step.
+  std::vector<const Buffer*> input_buffers() const {
+    return {&step_buffer_, &sampler_.parameters()};
+  }
   const StepLimits& limits() const { return limits_; }
   int32_t num_pages() const { return decoder_.limits().num_pages; }
   int32_t max_logit_rows() const { return decoder_.limits().max_logit_rows; }

@@ -44,6 +44,9 @@ class Sampler {
   // Log-probability of targets[r] (-1: none) and the top_n best continuations of each row.
   Result<Scores> score(const Tensor& logits, std::span<const int32_t> targets, int32_t top_n);
 
+  // Where the parameters of a step are uploaded to.
+  const Buffer& parameters() const { return parameters_; }
+
  private:
   Sampler(Launcher& launcher, int32_t max_rows) : launcher_(&launcher), max_rows_(max_rows) {}
 

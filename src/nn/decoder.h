@@ -52,7 +52,7 @@ class Decoder {
 
   const DecoderSpec& spec() const { return spec_; }
   const DecoderLimits& limits() const { return limits_; }
-  // Every buffer a step may change, by name: what the Triton-only test watches.
+  // Buffers by name, for tests.
   struct NamedBuffer {
     const char* name;
     int32_t layer;  // -1: not of a layer
