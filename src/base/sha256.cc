@@ -4,10 +4,24 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <memory>
 
 #include "src/base/check.h"
 
 namespace nereid {
+
+Sha256Digest sha256(std::span<const std::byte> first, std::span<const std::byte> second) {
+  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
+      EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  Sha256Digest digest{};
+  const bool ok = EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1 &&
+                  EVP_DigestUpdate(context.get(), first.data(), first.size()) == 1 &&
+                  EVP_DigestUpdate(context.get(), second.data(), second.size()) == 1 &&
+                  EVP_DigestFinal_ex(context.get(),
+                                     reinterpret_cast<unsigned char*>(digest.data()), nullptr) == 1;
+  NEREID_CHECK(ok, "OpenSSL gave no digest");
+  return digest;
+}
 
 std::string sha256_hex(std::span<const std::byte> bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
