@@ -88,7 +88,7 @@ struct SubmitError {
 
 // Values since the start, and the state now.
 struct ServingStats {
-  int32_t running = 0, waiting = 0;  // requests
+  int32_t running = 0, waiting = 0;                           // requests
   int32_t pages_total = 0, pages_used = 0, pages_cached = 0;  // cached: unused but kept for reuse
   int32_t page_size = 0;
   uint64_t prompt_tokens = 0, generation_tokens = 0;
@@ -135,7 +135,8 @@ class ServingEngine {
   virtual const ServingOptions& options() const = 0;  // with defaults filled in
   // Errors say what of the model's files could not be read.
   virtual Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const = 0;
-  virtual Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const = 0;  // may be null
+  virtual Result<std::shared_ptr<const text::ChatTemplate>> chat_template()
+      const = 0;  // may be null
 };
 
 }  // namespace nereid

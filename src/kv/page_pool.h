@@ -1,5 +1,5 @@
-// Which pages of the KV cache are in use, by how many holders, and what the full ones hold. Integers
-// only: the memory itself belongs to the engine.
+// Which pages of the KV cache are in use, by how many holders, and what the full ones hold.
+// Integers only: the memory itself belongs to the engine.
 //
 // A page is
 //   free   nothing of use in it;
@@ -38,9 +38,9 @@ class PagePool {
 
   // One more holder of a held page.
   void retain(PageId page);
-  // One holder less; the last one leaves the page idle if it has a key, else free. Release the pages
-  // of a sequence from its end: what was released first is reused first, and a page is of no use
-  // without those before it.
+  // One holder less; the last one leaves the page idle if it has a key, else free. Release the
+  // pages of a sequence from its end: what was released first is reused first, and a page is of no
+  // use without those before it.
   void release(PageId page);
 
   // Gives a held page its key. False, and no key: another page has it already.
