@@ -1,5 +1,6 @@
 // Errors in the shape that OpenAI's clients know: an HTTP status and
-// {"error": {"message", "type", "param", "code"}}. What a client sent is an ApiError, never a CHECK.
+// {"error": {"message", "type", "param", "code"}}. What a client sent is an ApiError, never a
+// CHECK.
 #pragma once
 
 #include <fmt/format.h>
@@ -49,8 +50,8 @@ std::string error_body(const ApiError& error);
 
 // API_TRY(auto x, expr): x = value of the ApiResult, or return its error from this function.
 #define API_TRY(decl, expr) API_TRY_IMPL(NEREID_CONCAT(api_try_, __COUNTER__), decl, expr)
-#define API_TRY_IMPL(tmp, decl, expr)                      \
-  auto tmp = (expr);                                       \
+#define API_TRY_IMPL(tmp, decl, expr)                       \
+  auto tmp = (expr);                                        \
   if (!tmp) return std::unexpected(std::move(tmp.error())); \
   decl = std::move(*tmp)
 #define API_RETURN_IF_ERROR(expr)                                           \

@@ -66,9 +66,9 @@ std::optional<int64_t> Fields::integer(std::string_view name, int64_t min, int64
 std::optional<double> Fields::number(std::string_view name, const Range& range) {
   const Json* value = find(name);
   if (!value) return std::nullopt;
-  const std::string expected = range.min_excluded
-                                   ? fmt::format("a number above {}, at most {}", range.min, range.max)
-                                   : fmt::format("a number from {} to {}", range.min, range.max);
+  const std::string expected =
+      range.min_excluded ? fmt::format("a number above {}, at most {}", range.min, range.max)
+                         : fmt::format("a number from {} to {}", range.min, range.max);
   if (!value->is_number()) {
     expect(name, *value, expected);
     return std::nullopt;

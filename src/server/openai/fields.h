@@ -25,7 +25,8 @@ enum class Unread : uint8_t {
 struct KnownField {
   std::string_view name;
   Unread treatment = Unread::kNotSupported;
-  std::string_view only = {};  // of kOnlyDefault: JSON texts, separated by '|': "false", "1|\"auto\""
+  std::string_view only =
+      {};  // of kOnlyDefault: JSON texts, separated by '|': "false", "1|\"auto\""
 };
 
 struct Range {
