@@ -11,7 +11,6 @@ namespace nereid::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr int32_t kMaxTopLogprobs = 32;
 
 struct EvalOptions {
   ModelOptions model;

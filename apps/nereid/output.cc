@@ -24,10 +24,6 @@ void Output::line(std::string_view text) {
   write(std::string(text) + "\n");
 }
 
-bool Output::is_terminal() const {
-  return isatty(fd_) == 1;
-}
-
 Status Output::status() const {
   if (failure_ == 0 || failure_ == EPIPE) return {};
   return error("cannot write the output: {}", std::strerror(failure_));

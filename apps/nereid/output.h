@@ -16,7 +16,6 @@ class Output {
   void write(std::string_view text);
   void line(std::string_view text);  // with a newline behind
   bool ok() const { return failure_ == 0; }
-  bool is_terminal() const;
   // The error of an earlier write, unless it was a broken pipe.
   Status status() const;
 

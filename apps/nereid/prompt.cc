@@ -58,8 +58,7 @@ Result<std::vector<int32_t>> encode_conversation(const Engine& engine, const Jso
   if (!chat_template) {
     return error("the model has no chat template: use a plain prompt ('nereid run --raw')");
   }
-  NEREID_TRY_CONTEXT(const std::string prompt, chat_template->render(conversation.dump()),
-                     "chat template");
+  NEREID_TRY(const std::string prompt, chat_template->render(conversation.dump()));
   // The template writes the special tokens itself.
   return tokenizer->encode(prompt, {.add_special_tokens = false});
 }

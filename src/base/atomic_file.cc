@@ -29,7 +29,7 @@ Status AtomicFile::check_target(const std::string& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return error("{}: is {}, expected a regular file or none", path,
-                 S_ISDIR(info.st_mode) ? "a directory" : "no regular file");
+                 S_ISDIR(info.st_mode) ? "a directory" : "a device, pipe or socket");
   }
   if (::access(folder_of(path).c_str(), W_OK) != 0) {
     return error("{}: cannot create: {}", path, std::strerror(errno));

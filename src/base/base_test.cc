@@ -86,7 +86,7 @@ TEST_F(AtomicFileTest, ReplacesRegularFilesOnly) {
   const std::string pipe = path("pipe");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(write_file_atomically(pipe, "x").error().message,
-            pipe + ": is no regular file, expected a regular file or none");
+            pipe + ": is a device, pipe or socket, expected a regular file or none");
   EXPECT_TRUE(fs::is_fifo(pipe));
   EXPECT_EQ(write_file_atomically(dir_, "x").error().message,
             dir_ + ": is a directory, expected a regular file or none");

@@ -25,7 +25,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (!S_ISREG(info.st_mode)) {
     ::close(fd);
     return error("{}: is {}, expected a regular file", path,
-                 S_ISDIR(info.st_mode) ? "a directory" : "no regular file");
+                 S_ISDIR(info.st_mode) ? "a directory" : "a device, pipe or socket");
   }
   const auto size = static_cast<size_t>(info.st_size);
   void* data = nullptr;

@@ -81,6 +81,7 @@ class Device {
   virtual Status upload(DevicePtr destination, std::span<const std::byte> source) = 0;
   virtual Status download(std::span<std::byte> destination, DevicePtr source) = 0;
 
+  // Errors say what is wrong with the image; the caller knows which kernel it is.
   virtual Result<const LoadedKernel*> load(const KernelImage& image) = 0;
 
   // Enqueues; launches of one device run in order. A grid without programs does nothing, one of

@@ -22,6 +22,8 @@ namespace nereid {
 
 enum class ComputeType : uint8_t { kAuto, kF32, kBF16 };
 
+inline constexpr int32_t kMaxTopLogprobs = 32;  // that Engine::score lists for a position
+
 struct LoadOptions {
   std::string model_path;
   std::string device = "auto";  // "auto", "cpu", "null"

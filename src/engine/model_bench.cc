@@ -1,19 +1,13 @@
 // Engine::bench: prefill and decode speed of a batch, as `nereid bench` reports it.
 #include <algorithm>
-#include <chrono>
 
 #include "src/base/check.h"
+#include "src/base/stopwatch.h"
 #include "src/engine/model_engine.h"
 
 namespace nereid {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Spread over the vocabulary, the same in every run.
 std::vector<int32_t> bench_tokens(int32_t count, int32_t vocab_size) {
@@ -37,21 +31,21 @@ Result<double> ModelEngine::bench_prefill(std::vector<Sequence>& sequences, int3
   const auto ids = bench_tokens(tokens, config().vocab_size);
   const SamplingParams greedy;
   for (Sequence& sequence : sequences) sequence.append(ids);
-  const auto start = Clock::now();
+  const Stopwatch watch;
   for (Sequence& sequence : sequences) {
     NEREID_TRY(const Tensor logits, prefill(sequence, nullptr));
     NEREID_TRY(const auto chosen,
                runner_->sampler().sample(logits, greedy_rows(greedy, std::vector<int32_t>{0})));
     NEREID_CHECK(chosen.size() == 1, "{} tokens", chosen.size());
   }
-  return seconds_since(start);
+  return watch.seconds();
 }
 
 // Seconds of `steps` steps, each computing and choosing one token of every sequence.
 Result<double> ModelEngine::bench_decode(std::vector<Sequence>& sequences, int32_t steps) {
   const SamplingParams greedy;
   std::vector<int32_t> next(sequences.size(), 1);
-  const auto start = Clock::now();
+  const Stopwatch watch;
   for (int32_t step = 0; step < steps; ++step) {
     std::vector<SequenceSlice> slices;
     for (size_t index = 0; index < sequences.size(); ++index) {
@@ -68,7 +62,7 @@ Result<double> ModelEngine::bench_decode(std::vector<Sequence>& sequences, int32
       sequences[index].advance(1);
     }
   }
-  return seconds_since(start);
+  return watch.seconds();
 }
 
 Result<BenchPoint> ModelEngine::bench(int32_t prefill, int32_t decode, int32_t context,

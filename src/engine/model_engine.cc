@@ -2,20 +2,14 @@
 #include "src/engine/model_engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "src/base/check.h"
+#include "src/base/stopwatch.h"
 
 namespace nereid {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool is_set(const std::atomic<bool>* flag) {
   return flag != nullptr && flag->load(std::memory_order_relaxed);
@@ -66,7 +60,7 @@ Result<GenerateResult> ModelEngine::generate(const GenerateParams& params) {
 
   GenerateResult result;
   const auto& eos_ids = generation_defaults().eos_ids;
-  auto start = Clock::now();
+  Stopwatch watch;
   for (bool first = true;; first = false) {
     NEREID_TRY(const Tensor logits, prefill(sequence, params.cancel));
     if (is_set(params.cancel)) {
@@ -75,10 +69,7 @@ Result<GenerateResult> ModelEngine::generate(const GenerateParams& params) {
     }
     const SampleRow row{.params = &params.sampling, .slot = 0, .position = sequence.size()};
     NEREID_TRY(const auto ids, runner_->sampler().sample(logits, {&row, 1}));
-    if (first) {
-      result.prefill_seconds = seconds_since(start);
-      start = Clock::now();
-    }
+    if (first) result.prefill_seconds = watch.restart();
     if (ids[0] < 0)
       return error("logits: found no number above -inf; the model or its input is broken");
     if (!params.ignore_eos && std::ranges::find(eos_ids, ids[0]) != eos_ids.end()) {
@@ -91,14 +82,14 @@ Result<GenerateResult> ModelEngine::generate(const GenerateParams& params) {
     if (full || static_cast<int32_t>(result.token_ids.size()) >= params.max_tokens) break;
     sequence.append(ids[0]);
   }
-  result.decode_seconds = seconds_since(start);
+  result.decode_seconds = watch.seconds();
   return result;
 }
 
 Result<ScoreResult> ModelEngine::score(std::span<const int32_t> ids, int32_t top_n) {
   NEREID_RETURN_IF_ERROR(check_ids(ids, 0));
-  if (top_n < 0 || top_n > Sampler::kTopLogprobs) {
-    return error("top logprobs: found {}, expected 0 to {}", top_n, Sampler::kTopLogprobs);
+  if (top_n < 0 || top_n > kMaxTopLogprobs) {
+    return error("top logprobs: found {}, expected 0 to {}", top_n, kMaxTopLogprobs);
   }
   Sequence sequence(*pages_);
   sequence.append(ids);

@@ -1,25 +1,12 @@
 // Engine::load: from a model's path to an engine that is ready, in the order
 // files -> device -> recording on the null device -> pack -> weights.
-#include <algorithm>
-#include <chrono>
-
-#include "src/base/check.h"
+#include "src/base/stopwatch.h"
 #include "src/device/drivers.h"
 #include "src/engine/model_engine.h"
 #include "src/engine/recording.h"
 #include "src/models/registry.h"
 
 namespace nereid {
-
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::load(const LoadOptions& options) {
   NEREID_TRY(std::unique_ptr<Engine> engine, ModelEngine::load(options));
@@ -58,7 +45,7 @@ Status ModelEngine::open_kernels(const LoadOptions& options) {
 }
 
 Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& options) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   auto engine = std::unique_ptr<ModelEngine>(new ModelEngine());
   NEREID_TRY(engine->source_, open_model(options.model_path));
   // The tokenizer takes as long as the weights do, and needs nothing of them.
@@ -67,7 +54,8 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
   });
 
   NEREID_RETURN_IF_ERROR(engine->open_device(options));
-  NEREID_TRY(auto spec, models::decoder_spec(engine->source_->config()));
+  NEREID_TRY_CONTEXT(auto spec, models::decoder_spec(engine->source_->config()),
+                     options.model_path);
   NEREID_TRY(const RunnerOptions runner_options,
              runner_options_for(*engine->source_, options, engine->device_->info()));
   engine->compute_dtype_ = runner_options.types.compute;
@@ -80,7 +68,7 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
   engine->pages_ = std::make_unique<PagePool>(engine->runner_->num_pages());
 
   engine->text_ = text.get();
-  engine->load_seconds_ = seconds_since(start);
+  engine->load_seconds_ = watch.seconds();
   if (engine->trace_) engine->trace_->mark("ready");
   return engine;
 }

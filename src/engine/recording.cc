@@ -31,8 +31,8 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                          const DeviceInfo& device) {
   const ModelConfig& config = source.config();
   if (options.max_context < 0 || options.max_context > config.max_position) {
-    return error("--max-context: found {}, expected 1 to {} ({}'s limit)", options.max_context,
-                 config.max_position, config.name);
+    return error("--max-context: found {}, expected 1 to {}, the model's limit",
+                 options.max_context, config.max_position);
   }
   if (options.max_batch < 1 || options.max_batch > kMaxBatch) {
     return error("batch: found {}, expected 1 to {}", options.max_batch, kMaxBatch);
@@ -58,7 +58,7 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
                                      const DeviceInfo& device) {
   NEREID_TRY(const auto null_device, create_device("null", {.target = device.target}));
   Launcher launcher(*null_device, nullptr);
-  NEREID_TRY(auto spec, models::decoder_spec(source.config()));
+  NEREID_TRY_CONTEXT(auto spec, models::decoder_spec(source.config()), options.model_path);
   NEREID_TRY(const RunnerOptions runner_options, runner_options_for(source, options, device));
   NEREID_TRY(const auto runner,
              Runner::create(launcher, source, std::move(spec), runner_options, {}));

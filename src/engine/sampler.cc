@@ -66,9 +66,10 @@ Result<Sampler> Sampler::create(Launcher& launcher, int32_t vocab_size, int32_t 
       OwnedTensor::alloc(device, DType::kF32, {max_rows, 2 * vocab_size + (vocab_size + 31) / 32}));
   NEREID_TRY(sampler.counts_, OwnedTensor::alloc(device, DType::kI32, {max_rows, vocab_size}));
   NEREID_TRY(sampler.ids_, OwnedTensor::alloc(device, DType::kI32, {max_rows}));
-  NEREID_TRY(sampler.best_ids_, OwnedTensor::alloc(device, DType::kI32, {max_rows, kTopLogprobs}));
+  NEREID_TRY(sampler.best_ids_,
+             OwnedTensor::alloc(device, DType::kI32, {max_rows, kMaxTopLogprobs}));
   NEREID_TRY(sampler.best_logprobs_,
-             OwnedTensor::alloc(device, DType::kF32, {max_rows, kTopLogprobs}));
+             OwnedTensor::alloc(device, DType::kF32, {max_rows, kMaxTopLogprobs}));
   NEREID_TRY(sampler.target_logprobs_, OwnedTensor::alloc(device, DType::kF32, {max_rows}));
   const auto rows = static_cast<uint64_t>(std::max(max_rows, kMinPromptChunk));
   const uint64_t bytes = 16 * aligned(rows * sizeof(int64_t)) +
@@ -188,7 +189,7 @@ Result<std::vector<int32_t>> Sampler::sample(const Tensor& logits,
 Result<Sampler::Scores> Sampler::score(const Tensor& logits, std::span<const int32_t> targets,
                                        int32_t top_n) {
   const int64_t rows = logits.dim(0);
-  NEREID_CHECK(rows <= max_rows_ && top_n <= kTopLogprobs, "{} rows, {} best", rows, top_n);
+  NEREID_CHECK(rows <= max_rows_ && top_n <= kMaxTopLogprobs, "{} rows, {} best", rows, top_n);
   used_ = 0;
   NEREID_TRY(const Tensor target_rows, upload_rows(DType::kI32, targets));
   ops::TopLogprobsArgs args{.logits = logits,
@@ -208,7 +209,7 @@ Result<Sampler::Scores> Sampler::score(const Tensor& logits, std::span<const int
   NEREID_TRY(const auto logprobs, download_values<float>(device, args.logprobs));
   for (size_t row = 0; row < scores.best.size(); ++row) {
     for (size_t rank = 0; rank < static_cast<size_t>(top_n); ++rank) {
-      const size_t at = row * kTopLogprobs + rank;
+      const size_t at = row * kMaxTopLogprobs + rank;
       if (ids[at] >= 0) scores.best[row].emplace_back(ids[at], logprobs[at]);
     }
   }

@@ -25,8 +25,7 @@ struct SampleRow {
 
 class Sampler {
  public:
-  static constexpr int32_t kMaxBias = 300;     // entries of logit_bias, as the OpenAI API has it
-  static constexpr int32_t kTopLogprobs = 32;  // most continuations that score() can list
+  static constexpr int32_t kMaxBias = 300;  // entries of logit_bias, as the OpenAI API has it
 
   static Result<Sampler> create(Launcher& launcher, int32_t vocab_size, int32_t max_rows);
 
@@ -59,8 +58,8 @@ class Sampler {
   OwnedTensor work_;                             // f32 [max_rows, 2 vocab + ceil(vocab / 32)]
   OwnedTensor counts_;                           // i32 [max_rows, vocab]
   OwnedTensor ids_;                              // i32 [max_rows]
-  OwnedTensor best_ids_;                         // i32 [max_rows, kTopLogprobs]
-  OwnedTensor best_logprobs_, target_logprobs_;  // f32 [max_rows, kTopLogprobs], [max_rows]
+  OwnedTensor best_ids_;                         // i32 [max_rows, kMaxTopLogprobs]
+  OwnedTensor best_logprobs_, target_logprobs_;  // f32 [max_rows, kMaxTopLogprobs], [max_rows]
   Buffer parameters_;                            // per-row parameters of the step, in sections
   uint64_t used_ = 0;                            // bytes of parameters_ in use
 };

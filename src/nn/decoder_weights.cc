@@ -21,15 +21,13 @@ class Loader {
   }
 
   Result<quant::Weight> weight(const Stored& parts) {
-    NEREID_TRY_CONTEXT(auto result, quant::load_weight(launcher_, source_, parts),
-                       parts.front()->name);
+    NEREID_TRY(auto result, quant::load_weight(launcher_, source_, parts));
     count(parts);
     return result;
   }
 
   Result<Buffer> vector(const Stored& parts) {
-    NEREID_TRY_CONTEXT(auto result, quant::load_vector_f32(launcher_, source_, parts),
-                       parts.front()->name);
+    NEREID_TRY(auto result, quant::load_vector_f32(launcher_, source_, parts));
     count(parts);
     return result;
   }
@@ -121,14 +119,6 @@ Result<LayerWeights> load_layer(Loader& loader, const DecoderSpec& spec, int32_t
   return result;
 }
 
-uint64_t weight_bytes(const quant::Weight& weight) {
-  return weight.codes.bytes() + weight.scales.bytes() + weight.mins.bytes();
-}
-
-uint64_t linear_bytes(const LinearWeights& linear) {
-  return weight_bytes(linear.weight) + linear.bias.bytes();
-}
-
 }  // namespace
 
 Result<DecoderWeights> load_decoder_weights(Launcher& launcher, const ModelSource& source,
@@ -145,18 +135,6 @@ Result<DecoderWeights> load_decoder_weights(Launcher& launcher, const ModelSourc
     NEREID_TRY(result.lm_head, loader.weight(TensorRole::kLmHead));
   }
   return result;
-}
-
-uint64_t DecoderWeights::bytes() const {
-  uint64_t total = weight_bytes(embedding) + weight_bytes(lm_head) + final_norm.bytes();
-  for (const LayerWeights& layer : layers) {
-    total += layer.input_norm.bytes() + layer.mlp_norm.bytes() + layer.q_norm.bytes() +
-             layer.k_norm.bytes();
-    for (const LinearWeights& part : layer.qkv) total += linear_bytes(part);
-    total += linear_bytes(layer.attention_out) + linear_bytes(layer.gate) + linear_bytes(layer.up) +
-             linear_bytes(layer.down);
-  }
-  return total;
 }
 
 }  // namespace nereid::nn

@@ -45,7 +45,6 @@ struct DecoderWeights {
   const quant::Weight& head(const DecoderSpec& spec) const {
     return spec.tie_word_embeddings ? embedding : lm_head;
   }
-  uint64_t bytes() const;
 };
 
 // Called after each tensor with the bytes of the file that were read so far.

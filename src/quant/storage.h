@@ -1,6 +1,9 @@
 // How elements of a tensor are encoded in a model file: the one table of storage formats.
-// Block formats are laid out as ggml lays them out; the meaning of their bytes is in reference.h.
+// Block formats are laid out as ggml lays them out; the meaning of their bytes is in the
+// formats_*.cc.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -52,6 +55,12 @@ struct StoredTensor {
   StorageFormat format = StorageFormat::kF32;
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;  // in the mapped file
+  std::string file_name;             // what the file calls it; empty: `name`
+
+  // "tensor 'blk.0.attn_q.weight'", for messages to who knows the file.
+  std::string text() const {
+    return fmt::format("tensor '{}'", file_name.empty() ? name : file_name);
+  }
 };
 
 // Whoever maps the files that stored tensors lie in.

@@ -98,13 +98,13 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
   }
   NEREID_CHECK(n <= INT32_MAX, "{} rows", n);
   Device& device = launcher.device();
-  NEREID_TRY_CONTEXT(Weight weight, make_planes(device, storage, n, k), parts[0]->name);
+  NEREID_TRY_CONTEXT(Weight weight, make_planes(device, storage, n, k), parts[0]->text());
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
-  NEREID_TRY_CONTEXT(const Buffer staging, Buffer::alloc(device, staging_bytes), parts[0]->name);
+  NEREID_TRY_CONTEXT(const Buffer staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
   int64_t row_offset = 0;
   for (const StoredTensor* part : parts) {
     const Status status = repack_part(launcher, *part, staging, weight, row_offset);
-    if (!status) return with_context(status.error(), fmt::format("tensor '{}'", part->name));
+    if (!status) return with_context(status.error(), part->text());
     row_offset += stored_rows(*part).rows;
     pages.release(*part);
   }
@@ -120,19 +120,20 @@ Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
   uint64_t total_bytes = 0;
   for (const StoredTensor* part : parts) {
     if (part->format != storage) {
-      return error("tensor '{}': found format {}, expected {} as '{}'", part->name,
-                   storage_info(part->format).name, storage_info(storage).name, parts[0]->name);
+      return error("{}: found format {}, expected {} as {}", part->text(),
+                   storage_info(part->format).name, storage_info(storage).name, parts[0]->text());
     }
     total_bytes += part->bytes.size();
   }
   Device& device = launcher.device();
-  NEREID_TRY(Buffer stored, Buffer::alloc(device, total_bytes));
+  const std::string context = parts[0]->text();
+  NEREID_TRY_CONTEXT(Buffer stored, Buffer::alloc(device, total_bytes), context);
   uint64_t offset = 0;
   for (const StoredTensor* part : parts) {
     const StoredRows rows = stored_rows(*part);
     if (reads_files(launcher)) {
       const Status finite = check_finite(*part, 0, rows.rows);
-      if (!finite) return with_context(finite.error(), fmt::format("tensor '{}'", part->name));
+      if (!finite) return with_context(finite.error(), part->text());
     }
     NEREID_RETURN_IF_ERROR(device.upload(stored.ptr() + offset, part->bytes));
     offset += part->bytes.size();
@@ -140,7 +141,8 @@ Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
   }
   if (storage == StorageFormat::kF32) return stored;
   const auto count = static_cast<int64_t>(total_bytes / storage_info(storage).block_bytes);
-  NEREID_TRY(Buffer out, Buffer::alloc(device, static_cast<uint64_t>(count) * sizeof(float)));
+  NEREID_TRY_CONTEXT(Buffer out,
+                     Buffer::alloc(device, static_cast<uint64_t>(count) * sizeof(float)), context);
   NEREID_RETURN_IF_ERROR(launcher.launch<kernels::Convert>(
       {.x_dtype = plane_format(storage).code_dtype, .out_dtype = DType::kF32},
       {.x = stored.ptr(), .out = out.ptr(), .count = count}));

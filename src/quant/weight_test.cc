@@ -91,7 +91,7 @@ TEST_F(WeightTest, VectorsBecomeF32) {
   const StoredTensor* const mixed[] = {&a, &c};
   const auto refused = load_vector_f32(*launcher_, pages_, mixed);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message, "tensor 'c': found format F32, expected BF16 as 'a'");
+  EXPECT_EQ(refused.error().message, "tensor 'c': found format F32, expected BF16 as tensor 'a'");
 }
 
 // The file is read on a real device only, and what it holds is looked at before it is uploaded.
@@ -99,13 +99,14 @@ TEST_F(WeightTest, RefusesNaN) {
   auto device = create_device("cpu", {.num_threads = 1});
   ASSERT_TRUE(device) << device.error().message;
   Launcher launcher(**device, nullptr);
-  const StoredTensor tensor = stored("w", StorageFormat::kQ4_1, {3, 32});
+  StoredTensor tensor = stored("w", StorageFormat::kQ4_1, {3, 32});
+  tensor.file_name = "blk.0.w";
   storage_.back()[2 * 20 + 1] = std::byte{0x7e};  // the scale of row 2
   const StoredTensor* const parts[] = {&tensor};
   const auto weight = load_weight(launcher, pages_, parts);
   ASSERT_FALSE(weight);
   EXPECT_EQ(weight.error().message,
-            "tensor 'w': row 2: found a NaN or infinite scale, expected finite numbers");
+            "tensor 'blk.0.w': row 2: found a NaN or infinite scale, expected finite numbers");
 
   const StoredTensor norm = stored("n", StorageFormat::kBF16, {2});
   storage_.back()[3] = std::byte{0xff};

@@ -26,7 +26,7 @@ Result<std::string> ChatTemplate::render(std::string_view input_json) const {
   NereidBuffer message;
   if (nereid_template_render(static_cast<NereidTemplate*>(handle_), slice(input_json), &text,
                              &message) != 0) {
-    return take_error(message);
+    return with_context(Error{take(message)}, "chat template");
   }
   return take(text);
 }

@@ -21,14 +21,14 @@ struct ChatTemplateOptions {
 // Immutable, for use by many threads at once.
 class ChatTemplate {
  public:
-  // Parse errors name the line of the template.
+  // Errors name the line of the template; the caller knows which file it is of.
   static Result<std::shared_ptr<ChatTemplate>> parse(std::string_view source,
                                                      const ChatTemplateOptions& options);
   ~ChatTemplate();
   ChatTemplate(const ChatTemplate&) = delete;
   ChatTemplate& operator=(const ChatTemplate&) = delete;
   // `input_json`: {"messages": [{"role", "content"}...], "tools": [...]?, "add_generation_prompt":
-  // bool, further template variables}. Returns the prompt text.
+  // bool, further template variables}. Returns the prompt text; errors begin with "chat template:".
   Result<std::string> render(std::string_view input_json) const;
 
  private:

@@ -60,10 +60,10 @@ TEST(ChatTemplate, ToolsKeepTheirOrder) {
 TEST(ChatTemplate, Errors) {
   const auto broken = ChatTemplate::parse("line one\n{% if x %}\n{{ 1 +", {});
   ASSERT_FALSE(broken);
-  EXPECT_THAT(broken.error().message, HasSubstr("line 3"));
+  EXPECT_EQ(broken.error().message.find("line 3: syntax error"), 0u) << broken.error().message;
   const auto raising =
       ChatTemplate::parse("a\n{{ raise_exception('roles must alternate') }}", {}).value();
-  EXPECT_EQ(raising->render("{}").error().message, "chat template line 2: roles must alternate");
+  EXPECT_EQ(raising->render("{}").error().message, "chat template: line 2: roles must alternate");
   EXPECT_FALSE(raising->render("not json"));
   EXPECT_FALSE(raising->render("[1]"));
   EXPECT_FALSE(ChatTemplate::parse("\xff", {}));

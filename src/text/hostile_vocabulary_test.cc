@@ -138,7 +138,7 @@ TEST(HostileTokenizerJson, Refused) {
   for (const std::string& text : texts) {
     const auto tokenizer = Tokenizer::from_json(text);
     EXPECT_FALSE(tokenizer) << text.substr(0, 200);
-    if (!tokenizer) EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer.json: "));
+    if (!tokenizer) EXPECT_THAT(tokenizer.error().message, Not(HasSubstr("tokenizer.json")));
   }
 }
 

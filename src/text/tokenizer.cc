@@ -27,7 +27,7 @@ Result<std::shared_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokeniz
   NereidTokenizer* handle = nullptr;
   NereidBuffer message;
   if (nereid_tokenizer_from_json(slice(tokenizer_json), &handle, &message) != 0) {
-    return with_context(Error{take(message)}, "tokenizer.json");
+    return take_error(message);
   }
   return std::shared_ptr<Tokenizer>(new Tokenizer(handle));
 }

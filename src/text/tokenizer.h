@@ -36,6 +36,7 @@ struct EncodeOptions {
 // Immutable, for use by many threads at once.
 class Tokenizer {
  public:
+  // Errors say what is wrong inside; the caller knows which file it is of.
   static Result<std::shared_ptr<Tokenizer>> from_json(std::string_view tokenizer_json);
   static Result<std::shared_ptr<Tokenizer>> from_gguf(const GgufVocabulary& vocabulary);
   ~Tokenizer();

@@ -174,11 +174,13 @@ struct Placement {
   uint64_t bytes;
 };
 
-Result<Tensor> read_tensor_info(ByteCursor& cursor, uint32_t alignment, Placement& place) {
+// `entry`: what to call the tensor as long as its name is not known.
+Result<Tensor> read_tensor_info(ByteCursor& cursor, const std::string& entry, uint32_t alignment,
+                                Placement& place) {
   Tensor tensor;
-  NEREID_TRY(tensor.name, read_string(cursor, "tensor name"));
+  NEREID_TRY_CONTEXT(tensor.name, read_string(cursor, "name"), entry);
   if (tensor.name.empty() || tensor.name.size() > kMaxTensorNameBytes) {
-    return error("tensor name: found {} bytes, expected 1 to {}", tensor.name.size(),
+    return error("{}: name: found {} bytes, expected 1 to {}", entry, tensor.name.size(),
                  kMaxTensorNameBytes);
   }
   const std::string context = fmt::format("tensor '{}'", printable(tensor.name));
@@ -242,8 +244,8 @@ Status read_tensors(ByteCursor& cursor, uint64_t count, File& file) {
   std::vector<Placement> places;
   for (uint64_t index = 0; index < count; ++index) {
     Placement place{};
-    NEREID_TRY_CONTEXT(auto tensor, read_tensor_info(cursor, file.alignment, place),
-                       fmt::format("tensor entry {} of {}", index + 1, count));
+    const std::string entry = fmt::format("tensor {} of {}", index + 1, count);
+    NEREID_TRY(auto tensor, read_tensor_info(cursor, entry, file.alignment, place));
     if (!seen.insert(tensor.name).second) {
       return error("tensor '{}' occurs twice", printable(tensor.name));
     }

@@ -43,7 +43,8 @@ Result<std::vector<StoredTensor>> canonical_tensors(const gguf::File& file,
     tensors.push_back({.name = std::move(*name),
                        .format = tensor.format,
                        .shape = tensor.shape,
-                       .bytes = tensor.bytes});
+                       .bytes = tensor.bytes,
+                       .file_name = std::string(tensor.name)});
   }
   std::ranges::sort(tensors, {}, &StoredTensor::name);
   return tensors;

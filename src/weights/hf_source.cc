@@ -26,9 +26,6 @@ constexpr std::string_view kTokenizerConfig = "tokenizer_config.json";
 constexpr std::string_view kTemplate = "chat_template.jinja";
 constexpr std::string_view kWeights = "model.safetensors";
 constexpr std::string_view kIndex = "model.safetensors.index.json";
-constexpr uint64_t kMaxTextBytes = uint64_t{512}
-                                   << 20;  // tokenizer.json of the largest vocabularies
-constexpr uint64_t kMaxTemplateBytes = uint64_t{1} << 20;
 constexpr size_t kMaxShards = 4096;
 
 std::string_view as_text(std::span<const std::byte> bytes) {
@@ -154,10 +151,6 @@ class HfSource final : public ModelSource {
 
   Result<std::shared_ptr<text::Tokenizer>> tokenizer() const override {
     NEREID_TRY(const auto mapped, MappedFile::open(folder_.file(kTokenizer)));
-    if (mapped.size() > kMaxTextBytes) {
-      return error("{}: found {} bytes, expected at most {}", mapped.path(), mapped.size(),
-                   kMaxTextBytes);
-    }
     auto tokenizer = text::Tokenizer::from_json(as_text(mapped.bytes()));
     if (!tokenizer) return with_context(tokenizer.error(), mapped.path());
     return tokenizer;
@@ -169,22 +162,19 @@ class HfSource final : public ModelSource {
       return error("{}: found {}, expected an object", folder_.file(kTokenizerConfig),
                    describe_json(config));
     }
-    std::string source, file = folder_.file(kTokenizerConfig);
+    const text::ChatTemplateOptions tokens = {.bos_token = token_text(config, "bos_token"),
+                                              .eos_token = token_text(config, "eos_token")};
     if (folder_.has(kTemplate)) {
-      file = folder_.file(kTemplate);
-      NEREID_TRY(const auto mapped, MappedFile::open(file));
-      if (mapped.size() > kMaxTemplateBytes) {
-        return error("{}: found {} bytes, expected at most {}", file, mapped.size(),
-                     kMaxTemplateBytes);
-      }
-      source = as_text(mapped.bytes());
-    } else {
-      NEREID_TRY_CONTEXT(source, template_of(config), file);
-      if (source.empty()) return nullptr;
+      NEREID_TRY(const auto mapped, MappedFile::open(folder_.file(kTemplate)));
+      auto parsed = text::ChatTemplate::parse(as_text(mapped.bytes()), tokens);
+      if (!parsed) return with_context(parsed.error(), mapped.path());
+      return parsed;
     }
-    auto parsed = text::ChatTemplate::parse(source, {.bos_token = token_text(config, "bos_token"),
-                                                     .eos_token = token_text(config, "eos_token")});
-    if (!parsed) return with_context(parsed.error(), file);
+    const std::string file = folder_.file(kTokenizerConfig);
+    NEREID_TRY_CONTEXT(const std::string source, template_of(config), file);
+    if (source.empty()) return nullptr;
+    auto parsed = text::ChatTemplate::parse(source, tokens);
+    if (!parsed) return with_context(parsed.error(), file + ": field 'chat_template'");
     return parsed;
   }
 

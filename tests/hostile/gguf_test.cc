@@ -55,7 +55,7 @@ const Case kContainerCases[] = {
     {"too_many_keys", [](GgufWriter& f) { f.metadata_count = ~uint64_t{0}; },
      "PATH: metadata count: found 18446744073709551615, expected at most 65536"},
     {"key_count_lies", [](GgufWriter& f) { f.metadata_count = 2; },
-     "PATH: tensor entry 1 of 11: tensor 'llama.context_length': found storage type 288884, "
+     "PATH: tensor 'llama.context_length': found storage type 288884, "
      "expected one of 0 (F32), 1 (F16), 30 (BF16), 2 (Q4_0), 3 (Q4_1), 6 (Q5_0), 7 (Q5_1), 8 "
      "(Q8_0), 12 (Q4_K), 13 (Q5_K), 14 (Q6_K)"},
     {"duplicate_key", [](GgufWriter& f) { f.metadata.push_back(f.metadata[1]); },
@@ -91,37 +91,37 @@ const Case kContainerCases[] = {
     {"duplicate_tensor", [](GgufWriter& f) { f.tensors.push_back(f.tensors[1]); },
      "PATH: tensor 'blk.0.attn_norm.weight' occurs twice"},
     {"tensor_without_dimensions", [](GgufWriter& f) { f.tensors[1].dims = {}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': found 0 dimensions, expected 1 "
+     "PATH: tensor 'blk.0.attn_norm.weight': found 0 dimensions, expected 1 "
      "to 4"},
     {"tensor_with_five_dimensions", [](GgufWriter& f) { f.tensors[1].dims = {1, 1, 1, 1, 1}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': found 5 dimensions, expected 1 "
+     "PATH: tensor 'blk.0.attn_norm.weight': found 5 dimensions, expected 1 "
      "to 4"},
     {"dimension_0", [](GgufWriter& f) { f.tensors[1].dims = {0}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': dimension 0: found 0, expected "
+     "PATH: tensor 'blk.0.attn_norm.weight': dimension 0: found 0, expected "
      "1 to 2^63 - 1"},
     {"dimension_past_2_63", [](GgufWriter& f) { f.tensors[1].dims = {~uint64_t{0}}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': dimension 0: found "
+     "PATH: tensor 'blk.0.attn_norm.weight': dimension 0: found "
      "18446744073709551615, expected 1 to 2^63 - 1"},
     {"dimensions_overflow",
      [](GgufWriter& f) { f.tensors[1].dims = {uint64_t{1} << 32, uint64_t{1} << 32}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': dimensions multiply past 2^62 "
+     "PATH: tensor 'blk.0.attn_norm.weight': dimensions multiply past 2^62 "
      "elements"},
     {"bytes_overflow", [](GgufWriter& f) { f.tensors[1].dims = {uint64_t{1} << 62}; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': tensor is larger than 2^62 "
+     "PATH: tensor 'blk.0.attn_norm.weight': tensor is larger than 2^62 "
      "bytes"},
     {"unknown_storage_type", [](GgufWriter& f) { f.tensors[1].type = 99; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': found storage type 99, expected "
+     "PATH: tensor 'blk.0.attn_norm.weight': found storage type 99, expected "
      "one of 0 (F32), 1 (F16), 30 (BF16), 2 (Q4_0), 3 (Q4_1), 6 (Q5_0), 7 (Q5_1), 8 (Q8_0), 12 "
      "(Q4_K), 13 (Q5_K), 14 (Q6_K)"},
     {"unsupported_storage_type", [](GgufWriter& f) { f.tensors[1].type = 10; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': found storage type 10, expected "
+     "PATH: tensor 'blk.0.attn_norm.weight': found storage type 10, expected "
      "one of 0 (F32), 1 (F16), 30 (BF16), 2 (Q4_0), 3 (Q4_1), 6 (Q5_0), 7 (Q5_1), 8 (Q8_0), 12 "
      "(Q4_K), 13 (Q5_K), 14 (Q6_K)"},
     {"row_no_multiple_of_a_block",
      [](GgufWriter& f) {
        f.tensor("token_embd.weight").type = 12;  // Q4_K
      },
-     "PATH: tensor entry 1 of 11: tensor 'token_embd.weight': row length: found 32, expected a "
+     "PATH: tensor 'token_embd.weight': row length: found 32, expected a "
      "multiple of 256 (Q4_K blocks)"},
     {"offset_past_the_end", [](GgufWriter& f) { f.tensors[1].offset = uint64_t{1} << 40; },
      "PATH: tensor 'blk.0.attn_norm.weight': found 128 bytes at offset 1099511627776, but the file "
@@ -130,14 +130,14 @@ const Case kContainerCases[] = {
      "PATH: tensor 'blk.0.attn_norm.weight': found 128 bytes at offset 18446744073709551584, but "
      "the file holds 37760 bytes of data"},
     {"offset_not_aligned", [](GgufWriter& f) { f.tensors[1].offset += 8; },
-     "PATH: tensor entry 2 of 11: tensor 'blk.0.attn_norm.weight': offset: found 520, expected a "
+     "PATH: tensor 'blk.0.attn_norm.weight': offset: found 520, expected a "
      "multiple of 32"},
     {"tensors_overlap", [](GgufWriter& f) { f.tensors[2].offset = f.tensors[1].offset; },
      "PATH: tensors 'blk.0.attn_norm.weight' and 'blk.0.attn_q.weight' overlap in the file"},
     {"name_with_control_bytes", [](GgufWriter& f) { f.add_f32("\x1b[2J\xff", {1}); },
      "PATH: tensor '\\x1b[2J\\xff': not a tensor of a llama model"},
     {"name_of_1000_bytes", [](GgufWriter& f) { f.add_f32(std::string(1000, 'x'), {1}); },
-     "PATH: tensor entry 12 of 12: tensor name: found 1000 bytes, expected 1 to 255"},
+     "PATH: tensor 12 of 12: name: found 1000 bytes, expected 1 to 255"},
 };
 INSTANTIATE_TEST_SUITE_P(Container, BrokenGguf, ::testing::ValuesIn(kContainerCases),
                          [](const auto& info) { return info.param.name; });
@@ -348,6 +348,19 @@ TEST(BrokenGguf, ChatTemplateOfWrongType) {
   ASSERT_FALSE(parsed);
   EXPECT_EQ(without(parsed.error().message, path),
             "PATH: key 'tokenizer.chat_template': found type u32, expected string");
+}
+
+TEST(BrokenGguf, ChatTemplateOfWrongSyntax) {
+  GgufWriter file = small_llama();
+  file.set_string("tokenizer.chat_template", "{% if %}");
+  const TempFolder folder;
+  const std::string path = folder.write("m.gguf", file.bytes());
+  const auto source = open_model(path);
+  ASSERT_TRUE(source) << source.error().message;
+  const auto parsed = (*source)->chat_template();
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(without(parsed.error().message, path),
+            "PATH: key 'tokenizer.chat_template': line 1: syntax error: unexpected end of block");
 }
 
 }  // namespace

@@ -277,7 +277,7 @@ TEST(BrokenDirectory, LinksAndSpecialFiles) {
   std::filesystem::remove(folder.file("model.safetensors"));
   ASSERT_EQ(::mkfifo(folder.file("model.safetensors").c_str(), 0600), 0);
   EXPECT_EQ(open_error(folder),
-            "PATH/model.safetensors: is no regular file, expected a regular file");
+            "PATH/model.safetensors: is a device, pipe or socket, expected a regular file");
 }
 
 // Two shards and their index; `index` may be changed before it is written.
@@ -350,6 +350,36 @@ TEST(BrokenDirectory, ChatTemplates) {
             "or a list with a 'default' entry");
   EXPECT_EQ(template_error("[1]"),
             "PATH/tokenizer_config.json: found an array, expected an object");
+  EXPECT_EQ(template_error(R"({"chat_template": "a\n{% if %}"})"),
+            "PATH/tokenizer_config.json: field 'chat_template': line 2: syntax error: unexpected "
+            "end of block");
+}
+
+// Of tokenizer.json and chat_template.jinja; each message names the file once.
+TEST(BrokenDirectory, TextFiles) {
+  const TempFolder folder;
+  Directory().write(folder);
+  const auto source = open_model(folder.path());
+  ASSERT_TRUE(source) << source.error().message;
+  const auto tokenizer_error = [&](const std::string& content, uintmax_t bytes) {
+    std::filesystem::resize_file(folder.write("tokenizer.json", content), bytes);
+    const auto tokenizer = (*source)->tokenizer();
+    return tokenizer ? "read" : without(tokenizer.error().message, folder.path());
+  };
+  EXPECT_EQ(tokenizer_error("{]", 2),
+            "PATH/tokenizer.json: key must be a string at line 1 column 2");
+  EXPECT_EQ(tokenizer_error("", (uintmax_t{256} << 20) + 1),
+            "PATH/tokenizer.json: found 268435457 bytes, expected at most 268435456");
+  const auto template_error = [&](const std::string& content) {
+    folder.write("chat_template.jinja", content);
+    const auto parsed = (*source)->chat_template();
+    return parsed ? "read" : without(parsed.error().message, folder.path());
+  };
+  EXPECT_EQ(template_error("{% if %}"),
+            "PATH/chat_template.jinja: line 1: syntax error: unexpected end of block");
+  EXPECT_EQ(template_error("\xff"), "PATH/chat_template.jinja: source: invalid UTF-8 at byte 0");
+  EXPECT_EQ(template_error(std::string((1 << 20) + 1, 'x')),
+            "PATH/chat_template.jinja: source: found 1048577 bytes, expected at most 1048576");
 }
 
 }  // namespace

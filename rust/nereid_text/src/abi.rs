@@ -210,7 +210,7 @@ pub unsafe extern "C" fn nereid_template_parse(
     guard(error, || {
         let clock = if now.is_null() { Clock::System } else { Clock::Fixed(*now) };
         let (bos, eos) = (bos_token.text("bos_token")?, eos_token.text("eos_token")?);
-        let template = ChatTemplate::parse(source.text("chat template")?, bos, eos, clock)?;
+        let template = ChatTemplate::parse(source.text("source")?, bos, eos, clock)?;
         give(template, out);
         Ok(())
     })
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn nereid_template_render(
     error: *mut Buffer,
 ) -> i32 {
     guard(error, || {
-        let text = (*template).render(input_json.text("chat template input")?)?;
+        let text = (*template).render(input_json.text("input")?)?;
         out.write(text.into_bytes().into());
         Ok(())
     })

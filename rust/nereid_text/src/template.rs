@@ -58,12 +58,11 @@ impl ChatTemplate {
     pub fn render(&self, input: &str) -> Result<String, String> {
         check_size("input", input.len(), MAX_INPUT_BYTES)?;
         if self.parked.load(Ordering::Relaxed) >= MAX_PARKED {
-            return Err("chat template: refused, it exceeded its limits before".to_owned());
+            return Err("refused, it exceeded its limits before".to_owned());
         }
-        let variables: Json =
-            serde_json::from_str(input).map_err(|e| format!("chat template input: {e}"))?;
+        let variables: Json = serde_json::from_str(input).map_err(|e| format!("input: {e}"))?;
         let Json::Object(mut variables) = variables else {
-            return Err("chat template input: expected a JSON object".to_owned());
+            return Err("input: expected a JSON object".to_owned());
         };
         self.add_defaults(&mut variables);
         let fuel = (BASE_FUEL + FUEL_PER_INPUT_BYTE * input.len() as u64).min(MAX_FUEL);
@@ -96,7 +95,7 @@ impl ChatTemplate {
 
 fn check_size(what: &str, bytes: usize, limit: usize) -> Result<(), String> {
     if bytes > limit {
-        return Err(format!("chat template {what} has {bytes} bytes, expected at most {limit}"));
+        return Err(format!("{what}: found {bytes} bytes, expected at most {limit}"));
     }
     Ok(())
 }
@@ -104,7 +103,7 @@ fn check_size(what: &str, bytes: usize, limit: usize) -> Result<(), String> {
 fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Work(message) => message.clone(),
-        Failure::Parked(limit) => format!("chat template: {limit}"),
+        Failure::Parked(limit) => limit.to_string(),
     }
 }
 
@@ -172,9 +171,9 @@ fn default_of(given: Option<Value>, options: &Kwargs, usual: Value) -> Result<Va
 const RAISED: &str = "raise_exception: ";
 
 fn describe(error: &Error) -> String {
-    let place = error.line().map_or(String::new(), |line| format!(" line {line}"));
+    let place = error.line().map_or(String::new(), |line| format!("line {line}: "));
     if error.kind() == ErrorKind::OutOfFuel {
-        return format!("chat template{place}: too much work or output for one prompt");
+        return format!("{place}too much work or output for one prompt");
     }
     let mut text = match error.detail() {
         Some(detail) if detail.starts_with(RAISED) => detail[RAISED.len()..].to_owned(),
@@ -186,7 +185,7 @@ fn describe(error: &Error) -> String {
         text.push_str(&format!(": {inner}"));
         source = inner.source();
     }
-    format!("chat template{place}: {text}")
+    format!("{place}{text}")
 }
 
 /// `{% generation %}` marks the assistant's words for training and prints what it encloses.

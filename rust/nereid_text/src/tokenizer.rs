@@ -21,6 +21,7 @@ pub type Pipeline = TokenizerImpl<
 >;
 
 pub const MAX_TOKENS: usize = 1 << 21;
+/// Of a tokenizer.json, its only limit: C++ maps the file and gives all of it.
 pub const MAX_JSON_BYTES: usize = 256 << 20;
 pub const MAX_TEXT_BYTES: usize = 64 << 20;
 /// The regular expressions of pre-tokenisers walk back over a run of white space once per character,
@@ -54,7 +55,10 @@ impl Tokenizer {
     /// From the text of a tokenizer.json.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         if json.len() > MAX_JSON_BYTES {
-            return Err(format!("{} bytes, at most {MAX_JSON_BYTES} are read", json.len()));
+            return Err(format!(
+                "found {} bytes, expected at most {MAX_JSON_BYTES}",
+                json.len()
+            ));
         }
         let outline: Outline = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         outline.check()?;

@@ -81,22 +81,21 @@ class CpuDevice : public Device {
 
 Status check_info(const CpuKernelInfo& info, const KernelImage& image) {
   if (info.abi_version != kKernelAbi) {
-    return error("{}: kernel ABI {}, expected {}", image.entry, info.abi_version, kKernelAbi);
+    return error("kernel ABI {}, expected {}", info.abi_version, kKernelAbi);
   }
   if (info.num_args != image.num_args) {
-    return error("{}: compiled with {} arguments, expected {}", image.entry, info.num_args,
-                 image.num_args);
+    return error("compiled with {} arguments, expected {}", info.num_args, image.num_args);
   }
   if (info.scratch_align > kScratchAlign) {
-    return error("{}: scratch aligned to {}, at most {} is supported", image.entry,
-                 info.scratch_align, kScratchAlign);
+    return error("scratch aligned to {}, at most {} is supported", info.scratch_align,
+                 kScratchAlign);
   }
   return {};
 }
 
 Result<const LoadedKernel*> CpuDevice::load(const KernelImage& image) {
   auto kernel = std::make_unique<CpuKernel>();
-  NEREID_TRY(kernel->object, SharedObject::load(image.blob, image.entry));
+  NEREID_TRY(kernel->object, SharedObject::load(image.blob));
   NEREID_TRY(kernel->run, kernel->object->function(image.entry));
   NEREID_TRY(const CpuKernelInfo info, kernel->object->info(image.entry));
   NEREID_RETURN_IF_ERROR(check_info(info, image));

@@ -83,18 +83,15 @@ const char* loader_error() {
 
 }  // namespace
 
-Result<std::unique_ptr<SharedObject>> SharedObject::load(std::span<const std::byte> bytes,
-                                                         const std::string& name) {
-  if (auto elf = check_elf(bytes); !elf) return with_context(elf.error(), name);
+Result<std::unique_ptr<SharedObject>> SharedObject::load(std::span<const std::byte> bytes) {
+  NEREID_RETURN_IF_ERROR(check_elf(bytes));
   ScopedFd memory{::memfd_create("nereid-kernel", MFD_CLOEXEC | MFD_EXEC)};
   if (memory.fd < 0) memory.fd = ::memfd_create("nereid-kernel", MFD_CLOEXEC);  // Linux before 6.3
-  if (memory.fd < 0) return error("{}: memfd_create: {}", name, std::strerror(errno));
-  if (auto written = write_all(memory.fd, bytes); !written) {
-    return with_context(written.error(), name);
-  }
+  if (memory.fd < 0) return error("memfd_create: {}", std::strerror(errno));
+  NEREID_RETURN_IF_ERROR(write_all(memory.fd, bytes));
   void* handle = ::dlopen(unique_path(memory.fd).c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) return error("{}: no loadable shared object: {}", name, loader_error());
-  return std::unique_ptr<SharedObject>(new SharedObject(handle, name));
+  if (handle == nullptr) return error("no loadable shared object: {}", loader_error());
+  return std::unique_ptr<SharedObject>(new SharedObject(handle));
 }
 
 SharedObject::~SharedObject() {
@@ -103,13 +100,13 @@ SharedObject::~SharedObject() {
 
 Result<CpuKernelFn> SharedObject::function(const std::string& entry) const {
   void* symbol = ::dlsym(handle_, entry.c_str());
-  if (symbol == nullptr) return error("{}: no symbol '{}'", name_, entry);
+  if (symbol == nullptr) return error("no symbol '{}'", entry);
   return reinterpret_cast<CpuKernelFn>(symbol);
 }
 
 Result<CpuKernelInfo> SharedObject::info(const std::string& entry) const {
   const void* symbol = ::dlsym(handle_, (entry + "_info").c_str());
-  if (symbol == nullptr) return error("{}: no symbol '{}_info'", name_, entry);
+  if (symbol == nullptr) return error("no symbol '{}_info'", entry);
   CpuKernelInfo info{};
   std::memcpy(&info, symbol, sizeof(info));
   return info;

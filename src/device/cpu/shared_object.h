@@ -24,9 +24,8 @@ struct CpuKernelInfo {
 
 class SharedObject {
  public:
-  // The bytes are copied; `name` is for errors.
-  static Result<std::unique_ptr<SharedObject>> load(std::span<const std::byte> bytes,
-                                                    const std::string& name);
+  // The bytes are copied.
+  static Result<std::unique_ptr<SharedObject>> load(std::span<const std::byte> bytes);
   ~SharedObject();
   SharedObject(const SharedObject&) = delete;
   SharedObject& operator=(const SharedObject&) = delete;
@@ -35,10 +34,9 @@ class SharedObject {
   Result<CpuKernelInfo> info(const std::string& entry) const;
 
  private:
-  SharedObject(void* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
+  explicit SharedObject(void* handle) : handle_(handle) {}
 
   void* handle_;
-  std::string name_;
 };
 
 }  // namespace nereid
