@@ -29,10 +29,12 @@ struct LoadOptions {
   std::string device = "auto";  // "auto", "cpu", "null"
   int threads = 0;              // 0: one per core this process may use
   ComputeType dtype = ComputeType::kAuto;
-  int32_t max_context = 0;  // tokens per sequence; 0: the model's limit, at most 4096
-  int32_t max_batch = 1;    // sequences decoded together
-  std::string pack_path;    // take this pack of kernels; empty: from the cache, else built
-  std::string trace_path;   // write a launch trace (Chrome trace JSON) here
+  int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
+  int32_t max_batch = 1;        // sequences decoded together
+  int32_t max_step_tokens = 0;  // computed in one step; 0: 512
+  int64_t cache_tokens = 0;     // positions of the KV cache; 0: max_batch * max_context
+  std::string pack_path;        // take this pack of kernels; empty: from the cache, else built
+  std::string trace_path;       // write a launch trace (Chrome trace JSON) here
   // Called while a missing pack is built: variants done, variants in all.
   std::function<void(int done, int total, const std::string& what)> on_pack_progress;
   // Called while weights are loaded: bytes done, bytes in all.

@@ -56,7 +56,9 @@ Result<GenerateResult> ModelEngine::generate(const GenerateParams& params) {
   }
   Sequence sequence(*pages_);
   sequence.append(params.prompt_ids);
-  NEREID_RETURN_IF_ERROR(runner_->sampler().begin(0, params.sampling, params.prompt_ids));
+  if (has_penalties(params.sampling)) {
+    NEREID_RETURN_IF_ERROR(runner_->sampler().begin(0, params.prompt_ids));
+  }
 
   GenerateResult result;
   const auto& eos_ids = generation_defaults().eos_ids;

@@ -46,12 +46,19 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
     return error("--max-context: found {} for {} sequences, expected at most {} positions in all",
                  max_context, options.max_batch, INT32_MAX);
   }
+  // The cache in whole pages, at least one token and the next, at most all sequences at full
+  // length.
+  const int64_t pages =
+      std::clamp<int64_t>((options.cache_tokens + Runner::kPageSize - 1) / Runner::kPageSize,
+                          options.cache_tokens > 0, positions / Runner::kPageSize);
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
   return RunnerOptions{.types = {.compute = compute, .cache = compute},
                        .max_context = max_context,
-                       .max_batch = options.max_batch};
+                       .max_batch = options.max_batch,
+                       .max_rows = options.max_step_tokens,
+                       .num_pages = static_cast<int32_t>(pages)};
 }
 
 Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOptions& options,

@@ -13,7 +13,8 @@ namespace {
 StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec) {
   const int32_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   return {.page_size = Runner::kPageSize,
-          .max_rows = std::max(Runner::kMaxRows, options.max_batch),
+          .max_rows = std::max(options.max_rows > 0 ? options.max_rows : Runner::kMaxRows,
+                               options.max_batch),
           .max_sequences = options.max_batch,
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
           .prefill_tile_tokens = std::max(1, Runner::kPrefillTileRows / group),
@@ -22,19 +23,21 @@ StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec
 
 }  // namespace
 
-Runner::Runner(Launcher& launcher, nn::Decoder decoder, Sampler sampler, Buffer step_buffer,
+Runner::Runner(Launcher& launcher, nn::Decoder decoder, Sampler sampler, Staging staging,
                const StepLimits& limits)
     : launcher_(&launcher),
       decoder_(std::move(decoder)),
       sampler_(std::move(sampler)),
-      step_buffer_(std::move(step_buffer)),
       limits_(limits),
-      plan_(limits) {}
+      plan_(limits),
+      staging_(std::move(staging)) {}
 
 Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSource& source,
                                                nn::DecoderSpec spec, const RunnerOptions& options,
                                                const nn::LoadProgress& progress) {
   const StepLimits limits = step_limits(options, spec);
+  const int32_t num_pages =
+      options.num_pages > 0 ? options.num_pages : limits.max_pages * options.max_batch;
   const int32_t logit_rows = std::max(kMinLogitRows, options.max_batch);
   const nn::DecoderLimits decoder_limits = {.max_rows = limits.max_rows,
                                             .max_logit_rows = logit_rows,
@@ -42,22 +45,64 @@ Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSo
                                             .max_context = options.max_context,
                                             .decode_splits = limits.decode_splits,
                                             .page_size = limits.page_size,
-                                            .num_pages = limits.max_pages * options.max_batch};
+                                            .num_pages = num_pages};
   const int32_t vocab_size = spec.vocab_size;
   NEREID_TRY(auto weights, nn::load_decoder_weights(launcher, source, spec, progress));
   NEREID_TRY(auto decoder, nn::Decoder::create(launcher, std::move(spec), std::move(weights),
                                                options.types, decoder_limits));
   NEREID_TRY(auto sampler, Sampler::create(launcher, vocab_size, logit_rows));
-  NEREID_TRY(auto step_buffer, Buffer::alloc(launcher.device(), StepPlan::max_bytes(limits)));
+  const uint64_t staging_bytes =
+      Staging::section_bytes(StepPlan::max_bytes(limits), 1) + Sampler::staging_bytes(logit_rows);
+  NEREID_TRY(auto staging, Staging::create(launcher.device(), staging_bytes));
   return std::unique_ptr<Runner>(
-      new Runner(launcher, std::move(decoder), std::move(sampler), std::move(step_buffer), limits));
+      new Runner(launcher, std::move(decoder), std::move(sampler), std::move(staging), limits));
+}
+
+void Runner::stage(const StepWork& work) {
+  plan_.build(work.slices);
+  staging_.clear();
+  plan_words_ = staging_.add(DType::kI32, plan_.words());
+  draws_ = !work.rows.empty();
+  if (draws_) {
+    NEREID_CHECK(static_cast<int32_t>(work.rows.size()) == plan_.draw_rows(), "{} rows, {} drawn",
+                 work.rows.size(), plan_.draw_rows());
+    sample_args_ = sampler_.stage(staging_, work.rows, work.masked);
+  }
+  if (!work.rest_targets.empty()) {
+    rest_targets_ = staging_.add(DType::kI32, work.rest_targets);
+  }
+}
+
+Status Runner::forward_staged() {
+  NEREID_RETURN_IF_ERROR(staging_.upload());
+  NEREID_TRY(logits_, decoder_.forward(plan_.inputs(plan_words_.ptr())));
+  return {};
 }
 
 Result<Tensor> Runner::forward(std::span<const SequenceSlice> slices) {
-  plan_.build(slices);
-  NEREID_RETURN_IF_ERROR(
-      launcher_->device().upload(step_buffer_.ptr(), std::as_bytes(plan_.words())));
-  return decoder_.forward(plan_.inputs(step_buffer_.ptr()));
+  stage({.slices = slices});
+  NEREID_RETURN_IF_ERROR(forward_staged());
+  return logits_;
+}
+
+Result<StepOutput> Runner::draw(const DrawOptions& options) {
+  StepOutput output;
+  Device& device = launcher_->device();
+  const int32_t draw_rows = plan_.draw_rows(), rest_rows = plan_.logit_rows() - draw_rows;
+  if (draws_) {
+    const Tensor logits = logits_.rows(0, draw_rows);
+    if (sample_args_.mask) NEREID_RETURN_IF_ERROR(sampler_.upload_masks(options.masks));
+    NEREID_RETURN_IF_ERROR(sampler_.draw(sample_args_, logits));
+    NEREID_TRY(output.ids, download_values<int32_t>(device, sample_args_.ids));
+    if (options.top_n >= 0) {
+      NEREID_TRY(output.drawn, sampler_.score(logits, sample_args_.ids, options.top_n));
+    }
+  }
+  if (rest_rows > 0) {
+    NEREID_TRY(output.rest, sampler_.score(logits_.rows(draw_rows, rest_rows), rest_targets_,
+                                           options.rest_top_n));
+  }
+  return output;
 }
 
 Status Runner::exercise_sampling(const Tensor& logits) {
@@ -66,12 +111,19 @@ Status Runner::exercise_sampling(const Tensor& logits) {
   const SamplingParams all{
       .temperature = 1.0f, .repetition_penalty = 1.1f, .logit_bias = {{0, 1.0f}}};
   const int32_t prompt[] = {0};
-  NEREID_RETURN_IF_ERROR(sampler_.begin(0, all, prompt));
+  NEREID_RETURN_IF_ERROR(sampler_.begin(0, prompt, prompt));
   for (const SamplingParams* params : {&greedy, &random, &all}) {
     const SampleRow row{.params = params, .slot = 0, .position = 1};
     NEREID_TRY(auto ids, sampler_.sample(logits, {&row, 1}));
     NEREID_CHECK(ids.size() == 1, "{} ids", ids.size());
   }
+  staging_.clear();
+  const SampleRow row{.params = &all, .slot = 0, .position = 1};
+  ops::SampleArgs masked = sampler_.stage(staging_, {&row, 1}, true);
+  NEREID_RETURN_IF_ERROR(staging_.upload());
+  NEREID_RETURN_IF_ERROR(sampler_.upload_masks(
+      std::vector<uint32_t>(static_cast<size_t>(sampler_.mask_words()), ~0U)));
+  NEREID_RETURN_IF_ERROR(sampler_.draw(masked, logits));
   const int32_t target[] = {0};
   for (const int32_t top_n : {0, 1}) {
     NEREID_TRY(auto scores, sampler_.score(logits, target, top_n));
@@ -86,8 +138,10 @@ Status Runner::exercise() {
   const int32_t pages[] = {0};
   // A prefill of two tokens, then a decode step behind them.
   const SequenceSlice prefill{.tokens = tokens, .first_position = 0, .pages = pages};
-  const SequenceSlice decode{
-      .tokens = std::span(tokens).first(1), .first_position = context - 1, .pages = pages};
+  const SequenceSlice decode{.tokens = std::span(tokens).first(1),
+                             .first_position = context - 1,
+                             .pages = pages,
+                             .decode = true};
   NEREID_TRY(Tensor logits, forward({&prefill, 1}));
   NEREID_TRY(logits, forward({&decode, 1}));
   return exercise_sampling(logits);

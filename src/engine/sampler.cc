@@ -12,17 +12,7 @@ namespace nereid {
 
 namespace {
 
-constexpr uint64_t kSection = 64;  // sections of the parameter buffer start at 64-byte borders
-constexpr int32_t kMinPromptChunk = 512;
-
-uint64_t aligned(uint64_t bytes) {
-  return (bytes + kSection - 1) / kSection * kSection;
-}
-
-bool has_penalties(const SamplingParams& params) {
-  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
-         params.frequency_penalty != 0.0f;
-}
+constexpr int32_t kCountChunk = 512;  // tokens counted by one launch
 
 bool is_random(const SamplingParams& params) {
   return params.temperature > 0.0f;
@@ -33,7 +23,28 @@ Status check_range(const char* name, float value, float low, float high) {
   return error("{}: found {}, expected {} to {}", name, value, low, high);
 }
 
+// Writes one value per row.
+struct Columns {
+  Staging& staging;
+  std::span<const SampleRow> rows;
+
+  template <typename T, typename F>
+  Tensor each(DType dtype, F value_of) const {
+    const auto section = staging.add<T>(dtype, rows.size());
+    std::ranges::transform(rows, section.host.begin(), value_of);
+    return section.tensor;
+  }
+  Tensor floats(float SamplingParams::* field) const {
+    return each<float>(DType::kF32, [field](const SampleRow& row) { return row.params->*field; });
+  }
+};
+
 }  // namespace
+
+bool has_penalties(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
+         params.frequency_penalty != 0.0f;
+}
 
 Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
   NEREID_RETURN_IF_ERROR(check_range("temperature", params.temperature, 0.0f, 100.0f));
@@ -61,139 +72,148 @@ Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
 Result<Sampler> Sampler::create(Launcher& launcher, int32_t vocab_size, int32_t max_rows) {
   Sampler sampler(launcher, max_rows);
   Device& device = launcher.device();
-  NEREID_TRY(
-      sampler.work_,
-      OwnedTensor::alloc(device, DType::kF32, {max_rows, 2 * vocab_size + (vocab_size + 31) / 32}));
-  NEREID_TRY(sampler.counts_, OwnedTensor::alloc(device, DType::kI32, {max_rows, vocab_size}));
-  NEREID_TRY(sampler.ids_, OwnedTensor::alloc(device, DType::kI32, {max_rows}));
-  NEREID_TRY(sampler.best_ids_,
-             OwnedTensor::alloc(device, DType::kI32, {max_rows, kMaxTopLogprobs}));
-  NEREID_TRY(sampler.best_logprobs_,
-             OwnedTensor::alloc(device, DType::kF32, {max_rows, kMaxTopLogprobs}));
-  NEREID_TRY(sampler.target_logprobs_, OwnedTensor::alloc(device, DType::kF32, {max_rows}));
-  const auto rows = static_cast<uint64_t>(std::max(max_rows, kMinPromptChunk));
-  const uint64_t bytes = 16 * aligned(rows * sizeof(int64_t)) +
-                         2 * aligned(static_cast<uint64_t>(max_rows) * kMaxBias * sizeof(float));
-  NEREID_TRY(sampler.parameters_, Buffer::alloc(device, bytes));
+  const int32_t words = (vocab_size + 31) / 32;
+  const auto make = [&](OwnedTensor& tensor, DType dtype, const Shape& shape) -> Status {
+    NEREID_TRY(tensor, OwnedTensor::alloc(device, dtype, shape));
+    return {};
+  };
+  NEREID_RETURN_IF_ERROR(make(sampler.work_, DType::kF32, {max_rows, 2 * vocab_size + words}));
+  NEREID_RETURN_IF_ERROR(make(sampler.counts_, DType::kI32, {max_rows, vocab_size}));
+  NEREID_RETURN_IF_ERROR(make(sampler.masks_, DType::kI32, {max_rows, words}));
+  NEREID_RETURN_IF_ERROR(make(sampler.ids_, DType::kI32, {max_rows}));
+  NEREID_RETURN_IF_ERROR(make(sampler.best_ids_, DType::kI32, {max_rows, kMaxTopLogprobs}));
+  NEREID_RETURN_IF_ERROR(make(sampler.best_logprobs_, DType::kF32, {max_rows, kMaxTopLogprobs}));
+  NEREID_RETURN_IF_ERROR(make(sampler.target_logprobs_, DType::kF32, {max_rows}));
+  NEREID_TRY(sampler.staging_, Staging::create(device, staging_bytes(max_rows)));
   return sampler;
 }
 
-// Puts `values` into the next section of the parameter buffer.
-template <typename T>
-Result<Tensor> Sampler::upload_rows(DType dtype, std::span<const T> values) {
-  const Tensor section(dtype, {static_cast<int64_t>(values.size())}, parameters_.ptr() + used_);
-  used_ += aligned(values.size_bytes());
-  NEREID_CHECK(used_ <= parameters_.bytes(), "{} of {} parameter bytes", used_,
-               parameters_.bytes());
-  NEREID_RETURN_IF_ERROR(launcher_->device().upload(section.ptr(), std::as_bytes(values)));
-  return section;
+uint64_t Sampler::staging_bytes(int32_t max_rows) {
+  const auto rows = static_cast<uint64_t>(std::max(max_rows, kCountChunk));
+  return 16 * Staging::section_bytes(rows, sizeof(int64_t)) +
+         2 * Staging::section_bytes(rows * (kMaxBias + kMaxBanned), sizeof(float));
 }
 
-Status Sampler::begin(int32_t slot, const SamplingParams& params,
-                      std::span<const int32_t> prompt_ids) {
-  if (!has_penalties(params)) return {};
-  NEREID_RETURN_IF_ERROR(ops::clear_i32(*launcher_, counts_.tensor.rows(slot, 1)));
-  for (size_t first = 0; first < prompt_ids.size(); first += kMinPromptChunk) {
-    const auto chunk =
-        prompt_ids.subspan(first, std::min<size_t>(kMinPromptChunk, prompt_ids.size() - first));
-    const std::vector<int32_t> slots(chunk.size(), slot);
-    used_ = 0;
-    NEREID_TRY(const Tensor ids, upload_rows(DType::kI32, chunk));
-    NEREID_TRY(const Tensor slot_rows, upload_rows(DType::kI32, std::span<const int32_t>(slots)));
+Status Sampler::count_tokens(int32_t slot, std::span<const int32_t> ids, bool in_prompt) {
+  for (size_t first = 0; first < ids.size(); first += kCountChunk) {
+    const auto chunk = ids.subspan(first, std::min<size_t>(kCountChunk, ids.size() - first));
+    staging_.clear();
+    const Tensor tokens = staging_.add(DType::kI32, chunk);
+    const auto slots = staging_.add<int32_t>(DType::kI32, chunk.size());
+    std::ranges::fill(slots.host, slot);
+    NEREID_RETURN_IF_ERROR(staging_.upload());
     NEREID_RETURN_IF_ERROR(ops::count_tokens(
-        *launcher_, {.counts = counts_.tensor, .ids = ids, .slots = slot_rows, .in_prompt = true}));
+        *launcher_,
+        {.counts = counts_.tensor, .ids = tokens, .slots = slots.tensor, .in_prompt = in_prompt}));
   }
   return {};
 }
 
-// Columns of per-row parameters, ready to upload.
-struct SampleTensors {
-  ops::SampleArgs args;
-};
+Status Sampler::begin(int32_t slot, std::span<const int32_t> prompt_ids,
+                      std::span<const int32_t> output_ids) {
+  NEREID_RETURN_IF_ERROR(ops::clear_i32(*launcher_, counts_.tensor.rows(slot, 1)));
+  NEREID_RETURN_IF_ERROR(count_tokens(slot, prompt_ids, true));
+  return count_tokens(slot, output_ids, false);
+}
 
-Status Sampler::add_random_part(std::span<const SampleRow> rows, SampleTensors& tensors) {
-  const auto floats = [&](float SamplingParams::* field) -> Result<Tensor> {
-    std::vector<float> values;
-    for (const SampleRow& row : rows) values.push_back(row.params->*field);
-    return upload_rows(DType::kF32, std::span<const float>(values));
-  };
-  ops::SampleArgs& args = tensors.args;
-  std::vector<int32_t> top_ks, positions;
-  std::vector<int64_t> seeds;
-  for (const SampleRow& row : rows) {
-    top_ks.push_back(row.params->top_k);
-    positions.push_back(row.position);
-    seeds.push_back(static_cast<int64_t>(row.params->seed));
-  }
-  NEREID_TRY(args.temperatures, floats(&SamplingParams::temperature));
-  NEREID_TRY(args.top_ps, floats(&SamplingParams::top_p));
-  NEREID_TRY(args.min_ps, floats(&SamplingParams::min_p));
-  NEREID_TRY(args.top_ks, upload_rows(DType::kI32, std::span<const int32_t>(top_ks)));
-  NEREID_TRY(args.positions, upload_rows(DType::kI32, std::span<const int32_t>(positions)));
-  NEREID_TRY(args.seeds, upload_rows(DType::kI64, std::span<const int64_t>(seeds)));
-  if (std::ranges::none_of(rows, [](const SampleRow& row) {
-        return has_penalties(*row.params) || !row.params->logit_bias.empty();
-      })) {
-    return {};
-  }
+void Sampler::stage_random_part(Staging& staging, std::span<const SampleRow> rows,
+                                ops::SampleArgs& args) {
+  const Columns columns{staging, rows};
+  args.temperatures = columns.floats(&SamplingParams::temperature);
+  args.top_ps = columns.floats(&SamplingParams::top_p);
+  args.min_ps = columns.floats(&SamplingParams::min_p);
+  args.top_ks =
+      columns.each<int32_t>(DType::kI32, [](const SampleRow& row) { return row.params->top_k; });
+  args.positions =
+      columns.each<int32_t>(DType::kI32, [](const SampleRow& row) { return row.position; });
+  args.seeds = columns.each<int64_t>(
+      DType::kI64, [](const SampleRow& row) { return static_cast<int64_t>(row.params->seed); });
+}
 
-  std::vector<int32_t> slots, bias_ids, bias_counts;
-  std::vector<float> bias_values;
-  for (const SampleRow& row : rows) {
-    const auto& bias = row.params->logit_bias;
-    slots.push_back(row.slot);
-    bias_counts.push_back(static_cast<int32_t>(bias.size()));
-    for (const auto& [id, value] : bias) {
-      bias_ids.push_back(id);
-      bias_values.push_back(value);
-    }
-    bias_ids.resize(bias_counts.size() * kMaxBias, 0);
-    bias_values.resize(bias_counts.size() * kMaxBias, 0.0f);
-  }
-  const auto matrix = [&](const Tensor& flat) {
-    return flat.reshape({static_cast<int64_t>(rows.size()), kMaxBias});
-  };
-  NEREID_TRY(args.slots, upload_rows(DType::kI32, std::span<const int32_t>(slots)));
-  NEREID_TRY(args.repetitions, floats(&SamplingParams::repetition_penalty));
-  NEREID_TRY(args.presences, floats(&SamplingParams::presence_penalty));
-  NEREID_TRY(args.frequencies, floats(&SamplingParams::frequency_penalty));
-  NEREID_TRY(args.bias_counts, upload_rows(DType::kI32, std::span<const int32_t>(bias_counts)));
-  NEREID_TRY(const Tensor ids, upload_rows(DType::kI32, std::span<const int32_t>(bias_ids)));
-  NEREID_TRY(const Tensor values, upload_rows(DType::kF32, std::span<const float>(bias_values)));
-  args.bias_ids = matrix(ids);
-  args.bias_values = matrix(values);
+void Sampler::stage_all_parts(Staging& staging, std::span<const SampleRow> rows,
+                              ops::SampleArgs& args) {
+  const Columns columns{staging, rows};
   args.counts = counts_.tensor;
-  return {};
+  args.slots = columns.each<int32_t>(DType::kI32, [](const SampleRow& row) { return row.slot; });
+  args.repetitions = columns.floats(&SamplingParams::repetition_penalty);
+  args.presences = columns.floats(&SamplingParams::presence_penalty);
+  args.frequencies = columns.floats(&SamplingParams::frequency_penalty);
+  args.bias_counts = columns.each<int32_t>(DType::kI32, [](const SampleRow& row) {
+    return static_cast<int32_t>(row.params->logit_bias.size());
+  });
+  size_t width = 1;
+  for (const SampleRow& row : rows) width = std::max(width, row.params->logit_bias.size());
+  NEREID_CHECK(width <= kMaxBias + kMaxBanned, "{} entries of logit bias", width);
+  const auto matrix = [&](const Tensor& flat) {
+    return flat.reshape({static_cast<int64_t>(rows.size()), static_cast<int64_t>(width)});
+  };
+  const auto ids = staging.add<int32_t>(DType::kI32, rows.size() * width);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    size_t at = row * width;
+    for (const auto& [id, value] : rows[row].params->logit_bias) ids.host[at++] = id;
+  }
+  args.bias_ids = matrix(ids.tensor);
+  const auto values = staging.add<float>(DType::kF32, rows.size() * width);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    size_t at = row * width;
+    for (const auto& [id, value] : rows[row].params->logit_bias) values.host[at++] = value;
+  }
+  args.bias_values = matrix(values.tensor);
+}
+
+// Rows are told apart by their parameters, so one launch serves all of them. Which of the four
+// forms of the kernel runs makes no difference to a row: parts it does not use leave its logits as
+// they are.
+ops::SampleArgs Sampler::stage(Staging& staging, std::span<const SampleRow> rows, bool masked) {
+  const auto count = static_cast<int64_t>(rows.size());
+  NEREID_CHECK(count > 0 && count <= max_rows_, "{} rows, limit {}", count, max_rows_);
+  ops::SampleArgs args{.work = work_.tensor, .ids = ids_.tensor.rows(0, count)};
+  const bool all = masked || std::ranges::any_of(rows, [](const SampleRow& row) {
+                     return has_penalties(*row.params) || !row.params->logit_bias.empty();
+                   });
+  if (all ||
+      std::ranges::any_of(rows, [](const SampleRow& row) { return is_random(*row.params); })) {
+    stage_random_part(staging, rows, args);
+  }
+  if (all) stage_all_parts(staging, rows, args);
+  if (masked) args.mask = masks_.tensor.rows(0, count);
+  return args;
+}
+
+Status Sampler::upload_masks(std::span<const uint32_t> masks) {
+  const int64_t rows = static_cast<int64_t>(masks.size()) / mask_words();
+  return upload_values(launcher_->device(), masks_.tensor.rows(0, rows), masks);
+}
+
+Status Sampler::draw(ops::SampleArgs& args, const Tensor& logits) {
+  NEREID_CHECK(args.ids.dim(0) == logits.dim(0), "{} rows, logits {}", args.ids.dim(0),
+               logits.text());
+  args.logits = logits;
+  return ops::sample(*launcher_, args);
 }
 
 Result<std::vector<int32_t>> Sampler::sample(const Tensor& logits,
                                              std::span<const SampleRow> rows) {
-  const auto count = static_cast<int64_t>(rows.size());
-  NEREID_CHECK(count == logits.dim(0) && count <= max_rows_, "{} rows, logits {}, limit {}", count,
-               logits.text(), max_rows_);
-  SampleTensors tensors{
-      {.logits = logits, .work = work_.tensor, .ids = ids_.tensor.rows(0, count)}};
-  used_ = 0;
-  // Rows are told apart by their temperature, so that one launch serves greedy and random ones
-  // alike.
-  const bool greedy = std::ranges::none_of(rows, [](const SampleRow& row) {
-    return is_random(*row.params) || has_penalties(*row.params) || !row.params->logit_bias.empty();
-  });
-  if (!greedy) {
-    NEREID_RETURN_IF_ERROR(add_random_part(rows, tensors));
-  }
-  NEREID_RETURN_IF_ERROR(ops::sample(*launcher_, tensors.args));
-  return download_values<int32_t>(launcher_->device(), tensors.args.ids);
+  staging_.clear();
+  ops::SampleArgs args = stage(staging_, rows, false);
+  NEREID_RETURN_IF_ERROR(staging_.upload());
+  NEREID_RETURN_IF_ERROR(draw(args, logits));
+  return download_values<int32_t>(launcher_->device(), args.ids);
 }
 
 Result<Sampler::Scores> Sampler::score(const Tensor& logits, std::span<const int32_t> targets,
                                        int32_t top_n) {
+  staging_.clear();
+  const Tensor on_device = staging_.add(DType::kI32, targets);
+  NEREID_RETURN_IF_ERROR(staging_.upload());
+  return score(logits, on_device, top_n);
+}
+
+Result<Sampler::Scores> Sampler::score(const Tensor& logits, const Tensor& targets, int32_t top_n) {
   const int64_t rows = logits.dim(0);
   NEREID_CHECK(rows <= max_rows_ && top_n <= kMaxTopLogprobs, "{} rows, {} best", rows, top_n);
-  used_ = 0;
-  NEREID_TRY(const Tensor target_rows, upload_rows(DType::kI32, targets));
   ops::TopLogprobsArgs args{.logits = logits,
-                            .targets = target_rows,
+                            .targets = targets,
                             .target_logprobs = target_logprobs_.tensor.rows(0, rows)};
   if (top_n > 0) {
     args.ids = best_ids_.tensor.rows(0, rows);

@@ -9,10 +9,11 @@ Sequence::Sequence(Sequence&& other) noexcept
     : pool_(other.pool_),
       ids_(std::move(other.ids_)),
       pages_(std::move(other.pages_)),
-      cached_(other.cached_) {
+      cached_(other.cached_),
+      given_(other.given_) {
   other.ids_.clear();
   other.pages_.clear();
-  other.cached_ = 0;
+  other.cached_ = other.given_ = 0;
 }
 
 Status Sequence::reserve(int32_t page_size) {
@@ -40,7 +41,7 @@ void Sequence::clear() {
   for (const int32_t page : pages_) pool_->release(page);
   ids_.clear();
   pages_.clear();
-  cached_ = 0;
+  cached_ = given_ = 0;
 }
 
 }  // namespace nereid

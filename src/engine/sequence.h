@@ -25,8 +25,12 @@ class Sequence {
   Sequence& operator=(const Sequence&) = delete;
   Sequence(Sequence&& other) noexcept;
 
-  void append(std::span<const int32_t> ids) { ids_.insert(ids_.end(), ids.begin(), ids.end()); }
-  void append(int32_t id) { ids_.push_back(id); }
+  // Tokens that were given, all before the first drawn one.
+  void append(std::span<const int32_t> ids) {
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    given_ = size();
+  }
+  void append(int32_t id) { ids_.push_back(id); }  // a drawn token
   int32_t size() const { return static_cast<int32_t>(ids_.size()); }
   int32_t cached() const { return cached_; }
   int32_t pending() const { return size() - cached_; }
@@ -42,7 +46,7 @@ class Sequence {
  private:
   PagePool* pool_;
   std::vector<int32_t> ids_, pages_;
-  int32_t cached_ = 0;
+  int32_t cached_ = 0, given_ = 0;
 };
 
 }  // namespace nereid

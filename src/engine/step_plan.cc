@@ -40,6 +40,7 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
   const auto count = static_cast<int32_t>(slice.tokens.size());
   const int32_t context = slice.first_position + count;
   const int32_t page_size = limits_.page_size;
+  NEREID_CHECK(!slice.decode || count == 1, "{} tokens of a decode slice", count);
   NEREID_CHECK(count > 0 && rows_ + count <= limits_.max_rows, "{} rows after {} of {}", count,
                rows_, limits_.max_rows);
   const auto pages_needed = static_cast<size_t>((context + page_size - 1) / page_size);
@@ -50,6 +51,7 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
   seq_start_.push_back(rows_);
   seq_queries_.push_back(count);
   seq_context_.push_back(context);
+  seq_decode_.push_back(slice.decode);
   page_table_.insert(page_table_.end(), slice.pages.begin(),
                      slice.pages.begin() + static_cast<ptrdiff_t>(pages_needed));
   page_table_.resize(seq_start_.size() * static_cast<size_t>(limits_.max_pages), 0);
@@ -59,9 +61,12 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
     positions_.push_back(position);
     slots_.push_back(slice.pages[static_cast<size_t>(position / page_size)] * page_size +
                      position % page_size);
-    const bool wanted =
-        slice.logits == LogitRows::kAll || (slice.logits == LogitRows::kLast && token + 1 == count);
-    if (wanted) logit_index_.push_back(rows_ + token);
+    const bool last = token + 1 == count;
+    if (slice.logits == LogitRows::kAll || (slice.logits == LogitRows::kLastThenRest && !last)) {
+      rest_index_.push_back(rows_ + token);
+    } else if (slice.logits != LogitRows::kNone && last) {
+      logit_index_.push_back(rows_ + token);
+    }
   }
   rows_ += count;
 }
@@ -73,7 +78,7 @@ void StepPlan::add_group(bool decode) {
   tile_seq_.clear();
   tile_first_.clear();
   for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
-    if ((seq_queries_[sequence] == 1) != decode) continue;
+    if (seq_decode_[sequence] != decode) continue;
     if (tile_seq_.empty()) group.first_row = seq_start_[sequence];
     group.rows += seq_queries_[sequence];
     for (int32_t first = 0; first < seq_queries_[sequence]; first += group.tile_tokens) {
@@ -90,19 +95,22 @@ void StepPlan::add_group(bool decode) {
 void StepPlan::build(std::span<const SequenceSlice> slices) {
   NEREID_CHECK(!slices.empty() && slices.size() <= static_cast<size_t>(limits_.max_sequences),
                "{} slices, limit {}", slices.size(), limits_.max_sequences);
-  for (auto* list : {&words_, &order_, &tokens_, &positions_, &slots_, &logit_index_, &seq_start_,
-                     &seq_queries_, &seq_context_, &page_table_}) {
+  for (auto* list : {&words_, &order_, &tokens_, &positions_, &slots_, &logit_index_, &rest_index_,
+                     &seq_start_, &seq_queries_, &seq_context_, &page_table_}) {
     list->clear();
   }
+  seq_decode_.clear();
   groups_.clear();
   rows_ = 0;
   for (const bool decode : {true, false}) {
     for (size_t index = 0; index < slices.size(); ++index) {
-      if ((slices[index].tokens.size() == 1) != decode) continue;
+      if (slices[index].decode != decode) continue;
       order_.push_back(static_cast<int32_t>(index));
       add_slice(slices[index]);
     }
   }
+  draw_rows_ = static_cast<int32_t>(logit_index_.size());
+  logit_index_.insert(logit_index_.end(), rest_index_.begin(), rest_index_.end());
   logit_rows_ = static_cast<int32_t>(logit_index_.size());
   tokens_at_ = append(tokens_);
   positions_at_ = append(positions_);

@@ -11,7 +11,13 @@
 
 namespace nereid {
 
-enum class LogitRows : uint8_t { kNone, kLast, kAll };
+// Which rows of a slice have their logits computed.
+enum class LogitRows : uint8_t {
+  kNone,
+  kLast,          // of the last token, to draw what follows
+  kAll,           // of every token
+  kLastThenRest,  // of every token, the last one among those to draw from
+};
 
 // The part of one sequence that a step computes.
 struct SequenceSlice {
@@ -19,6 +25,9 @@ struct SequenceSlice {
   int32_t first_position = 0;       // of tokens[0]; earlier positions are in the cache
   std::span<const int32_t> pages;   // of the sequence, enough for first_position + tokens.size()
   LogitRows logits = LogitRows::kLast;
+  // One token that the model has drawn. Attention of such rows is split differently, so whether a
+  // row is one must depend on its sequence alone.
+  bool decode = false;
 };
 
 struct StepLimits {
@@ -34,13 +43,15 @@ class StepPlan {
  public:
   explicit StepPlan(const StepLimits& limits);
 
-  // Slices of one token are decode rows and come first; the others follow in order. Row r of the
-  // step belongs to slice order()[...]: logit rows are in the order of the slices as laid out.
+  // Decode slices are laid out first; the others follow in order. Logits come in two parts: a row
+  // for each slice with kLast or kLastThenRest, in the order of order(); then, slice by slice, the
+  // rows of those with kAll and all but the last of those with kLastThenRest.
   void build(std::span<const SequenceSlice> slices);
 
   int32_t rows() const { return rows_; }
   int32_t logit_rows() const { return logit_rows_; }
-  // Slice index of the k-th laid-out slice; logits come out in this order.
+  int32_t draw_rows() const { return draw_rows_; }  // of the first part
+  // Slice index of the k-th laid-out slice.
   std::span<const int32_t> order() const { return order_; }
 
   // The integers, and the views of them once they lie at `base`.
@@ -65,13 +76,14 @@ class StepPlan {
 
   StepLimits limits_;
   std::vector<int32_t> words_, order_;
-  std::vector<int32_t> tokens_, positions_, slots_, logit_index_;
+  std::vector<int32_t> tokens_, positions_, slots_, logit_index_, rest_index_;
   std::vector<int32_t> seq_start_, seq_queries_, seq_context_, page_table_;
+  std::vector<bool> seq_decode_;
   std::vector<int32_t> tile_seq_, tile_first_;
   Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
       pages_at_;
   std::vector<Group> groups_;
-  int32_t rows_ = 0, logit_rows_ = 0;
+  int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0;
 };
 
 }  // namespace nereid

@@ -28,9 +28,9 @@ TEST(StepPlan, DecodeRowsComeFirstAndSplit) {
   const std::vector<int32_t> next = {7};
   const std::vector<int32_t> prompt_pages = {3, 1}, next_pages = {0, 2, 4};
   StepPlan plan(kLimits);
-  plan.build(
-      std::vector<SequenceSlice>{{.tokens = prompt, .first_position = 0, .pages = prompt_pages},
-                                 {.tokens = next, .first_position = 9, .pages = next_pages}});
+  plan.build(std::vector<SequenceSlice>{
+      {.tokens = prompt, .first_position = 0, .pages = prompt_pages},
+      {.tokens = next, .first_position = 9, .pages = next_pages, .decode = true}});
   const auto inputs = plan.inputs(kBase);
 
   EXPECT_THAT(plan.order(), ElementsAre(1, 0));
@@ -63,10 +63,23 @@ TEST(StepPlan, AllLogitsOfAChunk) {
   EXPECT_THAT(read(plan, plan.inputs(kBase).slots), ElementsAre(0, 1, 2));
 }
 
+TEST(StepPlan, RowsToDrawFromComeBeforeTheRest) {
+  const std::vector<int32_t> tokens = {5, 6, 7}, pages = {2};
+  StepPlan plan(kLimits);
+  plan.build(std::vector<SequenceSlice>{
+      {.tokens = tokens, .pages = pages, .logits = LogitRows::kLastThenRest},
+      {.tokens = tokens, .pages = pages, .logits = LogitRows::kNone},
+      {.tokens = tokens, .pages = pages, .logits = LogitRows::kLast},
+      {.tokens = tokens, .pages = pages, .logits = LogitRows::kAll}});
+  EXPECT_EQ(plan.draw_rows(), 2);
+  EXPECT_THAT(read(plan, plan.inputs(kBase).logit_rows), ElementsAre(2, 8, 0, 1, 9, 10, 11));
+}
+
 TEST(StepPlan, LargestPlanFitsItsBound) {
   const std::vector<int32_t> tokens(13, 1), one(1, 1), pages = {0, 1, 2, 3, 4};
   StepPlan plan(kLimits);
-  std::vector<SequenceSlice> slices(4, {.tokens = one, .first_position = 19, .pages = pages});
+  std::vector<SequenceSlice> slices(
+      4, {.tokens = one, .first_position = 19, .pages = pages, .decode = true});
   slices[3] = {.tokens = tokens, .first_position = 7, .pages = pages};
   plan.build(slices);
   EXPECT_EQ(plan.rows(), 16);
