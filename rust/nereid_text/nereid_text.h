@@ -5,7 +5,8 @@
  *   - int results are 0 for success and 1 for failure; on failure *error holds a one-line message and
  *     nothing else is written;
  *   - buffers and ids handed out are given back with nereid_buffer_free / nereid_ids_free;
- *   - tokenizers and templates may be used by many threads at once, streams and progress bars by one;
+ *   - tokenizers, templates, vocabularies and grammars may be used by many threads at once, streams,
+ *     matchers and progress bars by one;
  *   - nothing unwinds out of the library. */
 #ifndef NEREID_TEXT_H
 #define NEREID_TEXT_H
@@ -38,6 +39,9 @@ typedef struct {
 typedef struct NereidTokenizer NereidTokenizer;
 typedef struct NereidStream NereidStream;
 typedef struct NereidTemplate NereidTemplate;
+typedef struct NereidGrammarVocabulary NereidGrammarVocabulary;
+typedef struct NereidGrammar NereidGrammar;
+typedef struct NereidMatcher NereidMatcher;
 typedef struct NereidProgress NereidProgress;
 
 /* The keys tokenizer.ggml.* of a GGUF file. Ids are -1 when absent, so are the three flags. */
@@ -86,6 +90,27 @@ int32_t nereid_template_parse(NereidSlice source, NereidSlice bos_token, NereidS
 void nereid_template_free(NereidTemplate* chat_template);
 int32_t nereid_template_render(const NereidTemplate* chat_template, NereidSlice input_json,
                                NereidBuffer* out, NereidBuffer* error);
+
+/* vocab_size: of the logits; ids past the tokenizer's are never allowed. */
+int32_t nereid_grammar_vocabulary_new(const NereidTokenizer* tokenizer, const int32_t* eos_ids,
+                                      size_t num_eos_ids, int32_t vocab_size,
+                                      NereidGrammarVocabulary** out, NereidBuffer* error);
+void nereid_grammar_vocabulary_free(NereidGrammarVocabulary* vocabulary);
+
+/* kind: 0 any JSON object (the source is ignored), 1 JSON schema, 2 regular expression, 3 Lark,
+ * 4 choice (JSON array of strings). A grammar keeps its vocabulary alive. */
+int32_t nereid_grammar_compile(const NereidGrammarVocabulary* vocabulary, int32_t kind,
+                               NereidSlice source, size_t max_bytes, size_t max_nesting,
+                               NereidGrammar** out, NereidBuffer* error);
+void nereid_grammar_free(NereidGrammar* grammar);
+
+/* A matcher does not need its grammar to live. mask: ceil(vocab_size / 32) words, all written. */
+int32_t nereid_matcher_new(const NereidGrammar* grammar, NereidMatcher** out, NereidBuffer* error);
+void nereid_matcher_free(NereidMatcher* matcher);
+int32_t nereid_matcher_allowed(NereidMatcher* matcher, uint32_t* mask, size_t num_words,
+                               NereidBuffer* error);
+int32_t nereid_matcher_accept(NereidMatcher* matcher, int32_t id, NereidBuffer* error);
+bool nereid_matcher_is_complete(const NereidMatcher* matcher);
 
 /* May return NULL, which the other three accept. total 0: not known. */
 NereidProgress* nereid_progress_new(uint64_t total, NereidSlice message, bool bytes);

@@ -28,12 +28,15 @@ struct GrammarLimits {
 };
 
 // The vocabulary in the form that grammars need; made once per model (takes up to a second).
+// Immutable, for use by many threads at once.
 class GrammarVocabulary {
  public:
   static Result<std::shared_ptr<const GrammarVocabulary>> create(
       std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
       int32_t vocab_size);  // of the logits; ids past the tokenizer's are never allowed
   ~GrammarVocabulary();
+  GrammarVocabulary(const GrammarVocabulary&) = delete;
+  GrammarVocabulary& operator=(const GrammarVocabulary&) = delete;
 
  private:
   friend class Grammar;
@@ -41,14 +44,19 @@ class GrammarVocabulary {
   void* handle_;
 };
 
-// The state of one output under a grammar. One thread at a time.
+// The state of one output under a grammar. One thread at a time; matchers of one grammar wait for
+// each other. It may outlive its grammar.
 class Matcher {
  public:
   ~Matcher();
+  Matcher(const Matcher&) = delete;
+  Matcher& operator=(const Matcher&) = delete;
   // Sets bit i % 32 of mask[i / 32] for each token i that may come next, clears the others; mask
   // has ceil(vocab_size / 32) words. End-of-sequence ids are allowed where the output may end.
+  // Special tokens are never allowed. Error: the grammar turned out to be too complex; the output
+  // cannot go on.
   Status allowed(std::span<uint32_t> mask);
-  // Takes the next token. Error: it is not allowed.
+  // Takes the next token. Error: it is not allowed; the state is as before.
   Status accept(int32_t id);
   // Nothing but end of sequence can follow.
   bool is_complete() const;
@@ -67,6 +75,8 @@ class Grammar {
       std::shared_ptr<const GrammarVocabulary> vocabulary, GrammarKind kind,
       std::string_view source, const GrammarLimits& limits = {});
   ~Grammar();
+  Grammar(const Grammar&) = delete;
+  Grammar& operator=(const Grammar&) = delete;
   Result<std::unique_ptr<Matcher>> start() const;
 
  private:

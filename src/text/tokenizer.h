@@ -56,6 +56,7 @@ class Tokenizer {
 
  private:
   friend class StreamDecoder;
+  friend class GrammarVocabulary;
   explicit Tokenizer(void* handle) : handle_(handle) {}
   void* handle_;
 };

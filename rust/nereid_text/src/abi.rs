@@ -16,7 +16,7 @@ use crate::strftime::Clock;
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 
-pub struct TokenizerHandle(Arc<Tokenizer>);
+pub struct TokenizerHandle(pub(crate) Arc<Tokenizer>);
 
 /// Three-valued flags: -1 absent, 0, 1.
 #[repr(C)]
@@ -44,7 +44,7 @@ fn flag(value: i32) -> Option<bool> {
     (value >= 0).then_some(value != 0)
 }
 
-unsafe fn give<T>(value: T, out: *mut *mut T) {
+pub(crate) unsafe fn give<T>(value: T, out: *mut *mut T) {
     out.write(Box::into_raw(Box::new(value)));
 }
 

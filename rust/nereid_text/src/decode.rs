@@ -124,7 +124,8 @@ impl TokenBytes {
     pub fn is_special(&self, id: i32) -> bool {
         usize::try_from(id).is_ok_and(|id| self.special.get(id) == Some(&true))
     }
-    fn of(&self, id: u32) -> &[u8] {
+    /// Empty where only the library can tell (`Rule::Library`).
+    pub fn of(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
         &self.bytes[start..self.ends[id]]
