@@ -46,6 +46,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;
       dot.compute = from_a;
+      dot.unsigned_b = is_never_negative(op.getB());
     } else {
       dot.kind = DotKind::kInteger;
       dot.compute = dot.accumulator;

@@ -10,7 +10,7 @@ namespace nereid::lower {
 enum class DotKind {
   kFloat,   // f32 or f64 multiply-add
   kBf16,    // vdpbf16ps: pairs along k
-  kInt8,    // vpdpbusd: quads along k, a as unsigned with a correction
+  kInt8,    // vpdpbusd: quads along k, of unsigned and signed bytes
   kInteger  // multiply and add in the accumulator's type
 };
 
@@ -29,6 +29,9 @@ struct DotPlan {
   mlir::Type accumulator;
   bool starts_from_zero = false;
   bool batched = false;  // operands have the batch dimension
+  // kInt8: b has no negative elements and is the unsigned operand. Else a is, as a + 128, and 128
+  // times the column sums of b are taken off again.
+  bool unsigned_b = false;
 
   int64_t block_rows = 1;      // of accumulators
   bool inner_product = false;  // vectors along k instead of n

@@ -20,6 +20,7 @@ Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
           {sum, builder_.CreateBitCast(a, pairs), builder_.CreateBitCast(b, pairs)});
     }
     case DotKind::kInt8:
+      if (dot.unsigned_b) std::swap(a, b);
       return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, a, b});
     case DotKind::kInteger:
       return builder_.CreateAdd(sum, builder_.CreateMul(a, b));
@@ -44,7 +45,6 @@ Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t off
   Value* x = vector_of(value, group);
   if (group == 1) return dot.lanes == 1 ? x : builder_.CreateVectorSplat(dot.lanes, x);
   x = builder_.CreateBitCast(x, builder_.getInt32Ty());
-  if (dot.kind == DotKind::kInt8) x = builder_.CreateXor(x, builder_.getInt32(0x80808080u));
   Value* spread = builder_.CreateVectorSplat(dot.lanes, x);
   return builder_.CreateBitCast(spread, widen(type_of(dot.compute), width));
 }

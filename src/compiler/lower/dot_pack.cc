@@ -138,10 +138,15 @@ void Emitter::compute_correction(DotPlan& dot) {
   emit_loop(i64(0), i64(dot.n / dot.lanes), i64(1), [&](Value* n_block) {
     auto* slot = stack_slot(sums, "sums");
     builder_.CreateStore(llvm::Constant::getNullValue(sums), slot);
-    emit_loop(i64(0), i64(dot.k / 4), i64(1), [&](Value* k_group) {
-      Value* sum = builder_.CreateLoad(sums, slot);
-      Value* group = load_b(dot, k_group, 0, n_block);
-      builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
+    // Several groups at a time, as in pack_b_rows.
+    int64_t count = dot.k / dot.group, together = 8;
+    while (count % together != 0) together /= 2;
+    emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
+      for (int64_t offset = 0; offset < together; ++offset) {
+        Value* sum = builder_.CreateLoad(sums, slot);
+        Value* group = load_b(dot, k_group, offset, n_block);
+        builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
+      }
     });
     Value* address = builder_.CreateInBoundsGEP(sums, dot.correction->base, n_block);
     builder_.CreateAlignedStore(builder_.CreateLoad(sums, slot), address, llvm::Align(4));
@@ -168,9 +173,15 @@ void Emitter::pack_a(DotPlan& dot) {
   NestShape nest = plan_nest(shape, {a});
   emit_nest(nest, [&](const Point& point) {
     llvm::SmallVector<Coord, 4> local(point.coords.end() - 2, point.coords.end());
-    Lanes value = eval(a, dot.point(local, point.lanes));
-    store_storage(*dot.a, with_coords(point, local),
-                  convert_lanes(value, from, dot.compute, point.lanes));
+    Lanes value =
+        convert_lanes(eval(a, dot.point(local, point.lanes)), from, dot.compute, point.lanes);
+    if (dot.kind == DotKind::kInt8 && !dot.unsigned_b) {
+      Value* bytes = vector_of(value, point.lanes);
+      bytes = builder_.CreateXor(bytes, llvm::ConstantInt::get(bytes->getType(), 0x80));
+      value =
+          bytes->getType()->isVectorTy() ? Lanes::make_vector(bytes) : Lanes::make_uniform(bytes);
+    }
+    store_storage(*dot.a, with_coords(point, local), value);
   });
   if (nest.unrolled) pin(dot.a->base);
 }
@@ -185,7 +196,7 @@ void Emitter::pack_operands(DotPlan& dot) {
     else
       pack_b_rows(dot);
   }
-  if (dot.kind == DotKind::kInt8) compute_correction(dot);
+  if (dot.kind == DotKind::kInt8 && !dot.unsigned_b) compute_correction(dot);
 }
 
 }  // namespace nereid::lower

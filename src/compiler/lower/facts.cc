@@ -60,6 +60,30 @@ bool is_uniform_tensor(mlir::Value value) {
                       [](mlir::Value v) { return !is_tensor(v) || is_uniform_tensor(v); });
 }
 
+static bool is_never_negative(mlir::Value value, int depth) {
+  mlir::Operation* op = value.getDefiningOp();
+  if (!op || depth > 32) return false;
+  if (auto constant = mlir::dyn_cast<arith::ConstantOp>(op)) {
+    auto dense = mlir::dyn_cast<mlir::DenseIntElementsAttr>(constant.getValue());
+    if (dense) return llvm::none_of(dense, [](const llvm::APInt& x) { return x.isNegative(); });
+    auto scalar = mlir::dyn_cast<mlir::IntegerAttr>(constant.getValue());
+    return scalar && !scalar.getValue().isNegative();
+  }
+  auto operand = [&](unsigned at) { return is_never_negative(op->getOperand(at), depth + 1); };
+  if (mlir::isa<arith::ExtUIOp, tt::MakeRangeOp>(op)) return true;
+  if (mlir::isa<arith::AndIOp>(op)) return operand(0) || operand(1);
+  if (mlir::isa<arith::OrIOp, arith::XOrIOp, arith::MaxSIOp>(op)) return operand(0) && operand(1);
+  if (mlir::isa<arith::ShRUIOp, arith::ShRSIOp, arith::ExtSIOp, tt::SplatOp, tt::ExpandDimsOp,
+                tt::BroadcastOp, tt::ReshapeOp, tt::TransOp>(op)) {
+    return operand(0);
+  }
+  return false;
+}
+
+bool is_never_negative(mlir::Value value) {
+  return is_never_negative(value, 0);
+}
+
 mlir::Value pointer_root(mlir::Value pointer) {
   for (int depth = 0; depth < 64; ++depth) {
     if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(pointer)) {

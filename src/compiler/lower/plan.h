@@ -62,6 +62,8 @@ bool is_lazy_op(mlir::Operation* op);
 bool is_elementwise_op(mlir::Operation* op);
 // Every element is the same value.
 bool is_uniform_tensor(mlir::Value value);
+// Integers of which it is certain that their sign bit is clear.
+bool is_never_negative(mlir::Value value);
 // The function argument that a pointer (tensor) is computed from, or null.
 mlir::Value pointer_root(mlir::Value pointer);
 
