@@ -5,8 +5,8 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
     each group is summed before its scale is applied. Weights are read once for all BLOCK_M rows.
   - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
     BLOCK_M rows by a matrix product that accumulates in f32.
-  - DOT = 2, few rows of bf16 and 4-bit codes: bare codes, exact in bf16, go into the matrix product, and the
-    scale is applied to each group's f32 sum.
+  - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
+    both scales are applied to the sum. Any number of rows gives a row the same result.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -19,10 +19,11 @@ import triton
 import triton.language as tl
 
 from kernels import quant_reference
+from kernels.activation_codes import CODE_TOLERANCE, encode, encode_groups, planes_for, sums_tolerance
 from kernels.dtypes import round_to
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.quant_reference import FORMATS, dense_key
-from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import FLOATS, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
 
@@ -108,39 +109,55 @@ def _row_times_panels(
 
 
 @triton.jit
-def _rows_times_nibbles(
-    x, codes, scales, mins, row, row_inside, panel,
-    k: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, BLOCK_M: tl.constexpr,
+def _rows_times_codes(
+    x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+    k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK_M, 32] f32 for bf16 x and 4-bit codes of one panel: a matrix product with the bare codes per group,
-    then its scale. 0x4300 | code is 128 + code in bf16, so a code costs a shift and a bit operation; the words
-    already lie in the order of pairs along k."""
-    WORDS: tl.constexpr = group // 8
+    """[BLOCK_M, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
+    columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
+    neighbouring bytes wants them."""
+    WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
-    kk = tl.arange(0, group)
     lane = tl.arange(0, 32)
-    half = tl.arange(0, 64)  # row 0 even, row 0 odd, row 1 even, ...
-    nibble = (tl.arange(0, 4) * 4).to(tl.int16)
-    word_at = (codes + panel * (k // 8 * 32)).to(tl.pointer_type(tl.int16), bitcast=True)
-    word_at = word_at + tl.arange(0, WORDS)[:, None] * 64 + half[None, :]
+    byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
+    byte_at = byte_at + tl.arange(0, WORDS)[:, None] * 128 + tl.arange(0, 128)[None, :]
+    half = (tl.arange(0, 2) * 4).to(tl.int8)
     scale_at = scales + panel * (GROUPS * 32) + lane
     min_at = mins + panel * (GROUPS * 32) + lane
-    x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+    x_at = x + row.to(tl.int64)[:, None] * k + tl.arange(0, group)[None, :]
+    x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
+    x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
-        word = tl.load(word_at + g * (WORDS * 64))
-        code = ((word[:, None, :] >> nibble[None, :, None]) & 15) | 0x4300
-        code = tl.reshape(code, (WORDS, 4, 32, 2)).to(tl.bfloat16, bitcast=True)
-        code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
+        byte = tl.load(byte_at + g * (WORDS * 128))
+        if bits == 4:
+            code = (byte[:, None, :] >> half[None, :, None]) & 15
+            code = tl.reshape(code, (WORDS, 2, 32, 4))
+            code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
+        else:
+            if has_min:
+                byte = byte & 127  # no code is negative
+            code = tl.reshape(byte, (WORDS, 32, 4))
+            code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
         if BLOCK_M == 1:  # every program has a row
             xs = tl.load(x_at + g * group)
+            x_scale = tl.load(x_scale_at + g * group // 32)
         else:
-            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0.0)
-        x_sum = tl.sum(xs.to(tl.float32), axis=1)[:, None]
-        part = tl.dot(xs, code) - (128.0 + zero) * x_sum
-        acc += part * tl.load(scale_at + g * 32).to(tl.float32)[None, :]
-        if has_min:
-            acc += tl.load(min_at + g * 32).to(tl.float32)[None, :] * x_sum
+            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
+            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)
+        scale = tl.load(scale_at + g * 32).to(tl.float32)
+        acc += tl.dot(xs, code).to(tl.float32) * (x_scale[:, None] * scale[None, :])
+        if zero != 0 or has_min:
+            tl.static_assert(group == 32)
+            if BLOCK_M == 1:
+                x_sum = tl.load(x_sum_at + g)
+            else:
+                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)
+            offset = scale * (0.0 - zero)
+            if has_min:
+                offset = tl.load(min_at + g * 32).to(tl.float32) + offset
+            acc += offset[None, :] * x_sum[:, None]
     return acc
 
 
@@ -179,8 +196,8 @@ def _activate(v, gate: tl.constexpr):
 
 @triton.jit
 def linear_kernel(
-    x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows,
-    bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
+    out_dtype: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -198,14 +215,15 @@ def linear_kernel(
         panel = tl.minimum(block_n * (BLOCK_N // 32) + local // 32, (n + 31) // 32 - 1).to(tl.int64)
         lane = local % 32
     if DOT == 2:
-        tl.static_assert(BLOCK_N == 32 and bits == 4)
-        acc = _rows_times_nibbles(
-            x, codes, scales, mins, row, row_inside, panel, k, zero, group, has_min, BLOCK_M
+        tl.static_assert(BLOCK_N == 32)
+        acc = _rows_times_codes(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel, k, bits, zero, group, has_min, BLOCK_M
         )
         if gate != 0:
-            up = _rows_times_nibbles(
-                x, codes2, scales2, mins2, row, row_inside, panel, k, zero, group, has_min, BLOCK_M
-            )
+            up = _rows_times_codes(
+                x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
+                k, bits, zero, group, has_min, BLOCK_M,
+            )  # fmt: skip
     elif DOT == 1:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
@@ -251,7 +269,15 @@ def linear_kernel(
     inside = row_inside[:, None] & (column < n)[None, :]
     if residual:
         acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
+    if out_dtype == tl.int8:
+        tl.static_assert(BLOCK_N == 32 and n % 32 == 0 and not residual)
+        code, scale, total = encode_groups(acc)
+        tl.store(out_at, code, mask=inside)
+        group_at = row.to(tl.int64) * (n // 32) + block_n
+        tl.store(out_scales + group_at, scale, mask=row_inside)
+        tl.store(out_sums + group_at, total, mask=row_inside)
+    else:
+        tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
 
 
 # --- reference --------------------------------------------------------------------------------------
@@ -263,7 +289,7 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
     bits, per_word = key["bits"], 32 // key["bits"]
     words = codes.reshape(-1, codes.shape[-2], 32).transpose(0, 2, 1).reshape(-1, codes.shape[-2]).view(np.uint32)
     i = np.arange(per_word)
-    shift = (4 * (i // 2) + 16 * (i % 2) if bits == 4 else bits * i).astype(np.uint64)
+    shift = (8 * (i % 4) + 4 * (i // 4) if bits == 4 else bits * i).astype(np.uint64)
     code = ((words[:, :, None].astype(np.uint64) >> shift) & ((1 << bits) - 1)).reshape(words.shape[0], -1)
     match key["code_dtype"]:
         case "u8":
@@ -287,6 +313,8 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
 def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
     x = args["x"][:rows].astype(np.float64)
+    if key["x_dtype"] == "i8":
+        x = x * np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
     y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
     if key["gate"]:
         up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
@@ -294,6 +322,11 @@ def linear_reference(key, args):
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()
+    if key["out_dtype"] == "i8":
+        made = encode(y)
+        scales, sums = args["out_scales"].copy(), args["out_sums"].copy()
+        out[:rows, :n], scales[:rows], sums[:rows] = made["codes"], made["scales"], made["sums"]
+        return {"out": out, "out_scales": scales, "out_sums": sums}
     out[:rows, :n] = y + (out[:rows, :n] if key["residual"] else 0)
     return {"out": out}
 
@@ -327,17 +360,26 @@ def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0,
     key |= {"n": n, "k": k, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
     first = _planes(rng, weight, n, k)
     second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
-    args = {"x": rng.standard_normal((rows, k), dtype=np.float32)}
+    args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
+    if x_dtype == "i8":
+        made = encode(args["x"])
+        args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
     args |= first | {f"{plane}2": value for plane, value in second.items()}
     args["bias"] = rng.standard_normal(n, dtype=np.float32) if bias else None
-    args["out"] = rng.standard_normal((rows + 1, stride or n), dtype=np.float32)
+    args |= {"out": rng.standard_normal((rows + 1, stride or n), dtype=np.float32), "out_scales": None, "out_sums": None}
+    if out_dtype == "i8":
+        planes = planes_for(rows + 1, n)
+        args |= {"out": planes["codes"], "out_scales": planes["scales"], "out_sums": planes["sums"]}
     args["rows"] = rows
     # Sums of k products of unit size and weights of size `scale`; bf16 products round the weight to 8 bits.
     weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins")))
     size = float(np.sqrt((weights**2).sum(axis=1)).max()) * (3.0 if gate else 1.0)
-    relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3}[x_dtype]
-    out_relative = {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype]
-    return Case(name=name, key=key, args=args, tolerance={"out": Tolerance(3 * relative * max(size, 0.1), out_relative)})
+    relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3, "i8": 4e-6}[x_dtype]
+    tolerance = {"out": CODE_TOLERANCE, "out_scales": Tolerance(1e-6, 1e-4), "out_sums": sums_tolerance(np.array([size]))}
+    if out_dtype != "i8":
+        out_relative = {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype]
+        tolerance = {"out": Tolerance(3 * relative * max(size, 0.1), out_relative)}
+    return Case(name=name, key=key, args=args, tolerance=tolerance)
 
 
 def linear_cases():
@@ -355,6 +397,14 @@ def linear_cases():
         yield _case(rng, f"bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "bf16", "bf16", bias=1, stride=96)
         for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
             yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)
+    for weight in FORMATS:
+        k = 512 if weight.endswith("_K") else 96
+        for rows in (1, 5, 19):
+            yield _case(rng, f"{weight.lower()}_codes_rows{rows}", weight, rows, 70, k, "i8", "f32")
+    for rows in (1, 2, 8, 17, 130):
+        yield _case(rng, f"codes_residual_rows{rows}", "Q4_1", rows, 64, 576, "i8", "f32", residual=1)
+        yield _case(rng, f"codes_gate_rows{rows}", "Q4_1", rows, 96, 64, "i8", "i8", gate=1)
+        yield _case(rng, f"codes_bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "i8", "bf16", bias=1, stride=96)
     yield _case(rng, "tiny", "f32", 1, 1, 1)
     yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
     yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")
@@ -367,7 +417,8 @@ LINEAR = Kernel(
     "gate 0 leaves out act and W2",
     fn=linear_kernel,
     key=[
-        DType("x_dtype"), DType("out_dtype"),
+        DType("x_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
+        DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too; then n is a multiple of 32"),
         Int("bits", doc="of a code: 4, 8, or 16 and 32 for unquantised weights"),
         DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),
         Int("zero", doc="subtracted from codes"),
@@ -380,6 +431,8 @@ LINEAR = Kernel(
     ],
     args=[
         Ptr("x", "x_dtype", "read", shape="rows, k"),
+        Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
+        Ptr("x_sums", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32"),
         Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
         Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
@@ -388,6 +441,8 @@ LINEAR = Kernel(
         Ptr("mins2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
         Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
         Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
+        Ptr("out_scales", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),
         I32("rows"),
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
@@ -395,6 +450,8 @@ LINEAR = Kernel(
     reference=linear_reference,
     cases=linear_cases,
     default_tiles=[
+        {"max": 16, "when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 2},
+        {"when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4},
         {"max": 16, "DOT": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4},
         {"DOT": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4},
     ],

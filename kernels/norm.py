@@ -6,13 +6,14 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr
+from kernels.activation_codes import CODE_TOLERANCE, encode, encode_groups, planes_for, sums_tolerance
+from kernels.spec import F32, FLOATS, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
 def rms_norm_kernel(
-    x, weight, index, out, rows, eps,
-    dim: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x, weight, index, out, out_scales, out_sums, rows, eps,
+    out_dtype: tl.constexpr, dim: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     column = tl.arange(0, BLOCK)
@@ -25,9 +26,16 @@ def rms_norm_kernel(
         v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
         result = v * scale * w
-        tl.store(
-            out + row.to(tl.int64) * dim + column, result.to(out.dtype.element_ty), mask=inside
-        )
+        out_at = out + row.to(tl.int64) * dim + column
+        if out_dtype == tl.int8:
+            code, code_scale, total = encode_groups(tl.reshape(result, (BLOCK // 32, 32)))
+            tl.store(out_at, tl.reshape(code, (BLOCK,)), mask=inside)
+            group = tl.arange(0, BLOCK // 32)
+            group_at = row.to(tl.int64) * (dim // 32) + group
+            tl.store(out_scales + group_at, code_scale, mask=group < dim // 32)
+            tl.store(out_sums + group_at, total, mask=group < dim // 32)
+        else:
+            tl.store(out_at, result.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -56,10 +64,17 @@ def _normalise(x, weight, eps):
 
 
 def rms_norm_reference(key, args):
+    rows = args["rows"]
     x = args["x"][args["index"]] if key["has_index"] else args["x"]
-    out = args["out"].copy()
-    out[: args["rows"]] = _normalise(x[: args["rows"]], args["weight"], args["eps"])
-    return {"out": out}
+    result = _normalise(x[:rows], args["weight"], args["eps"])
+    made = {"out": result}
+    if key["out_dtype"] == "i8":
+        coded = encode(result)
+        made = {"out": coded["codes"], "out_scales": coded["scales"], "out_sums": coded["sums"]}
+    whole = {name: args[name].copy() for name in made}
+    for name, values in made.items():
+        whole[name][:rows] = values
+    return whole
 
 
 def add_rms_norm_reference(key, args):
@@ -110,10 +125,34 @@ def rms_norm_cases():
                     "weight": rng.standard_normal(dim, dtype=np.float32),
                     "index": index,
                     "out": np.full((rows + 1, dim), -7.0, dtype=np.float32),
+                    "out_scales": None,
+                    "out_sums": None,
                     "rows": rows,
                     "eps": 1e-5,
                 },
             )  # fmt: skip
+    for name, rows, dim, has_index in (("one_row", 1, 576, 0), ("rows", 37, 96, 1), ("group", 2, 32, 0)):
+        x = rng.standard_normal((rows + 2, dim), dtype=np.float32)
+        planes = planes_for(rows + 1, dim)
+        yield Case(
+            name=f"codes_{name}",
+            key={"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "has_index": has_index},
+            args={
+                "x": x,
+                "weight": rng.standard_normal(dim, dtype=np.float32),
+                "index": rng.integers(0, rows + 2, rows).astype(np.int32) if has_index else None,
+                "out": planes["codes"],
+                "out_scales": planes["scales"],
+                "out_sums": planes["sums"],
+                "rows": rows,
+                "eps": 1e-5,
+            },
+            tolerance={
+                "out": CODE_TOLERANCE,
+                "out_scales": Tolerance(0.0, 1e-5),
+                "out_sums": sums_tolerance(np.array([0.1])),
+            },
+        )  # fmt: skip
 
 
 def add_rms_norm_cases():
@@ -146,7 +185,9 @@ RMS_NORM = Kernel(
     "RMSNorm, arXiv 1910.07467",
     fn=rms_norm_kernel,
     key=[
-        DType("x_dtype"), DType("weight_dtype"), DType("out_dtype"), Int("dim", min=1),
+        DType("x_dtype"), DType("weight_dtype"),
+        DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
+        Int("dim", min=1),
         Flag("has_index", doc="rows are gathered by `index`"),
     ],
     args=[
@@ -154,6 +195,8 @@ RMS_NORM = Kernel(
         Ptr("weight", "weight_dtype", "read", shape="dim"),
         Ptr("index", "i32", "read", shape="rows", optional="has_index"),
         Ptr("out", "out_dtype", "write", shape="rows, dim"),
+        Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         I32("rows"),
         F32("eps"),
     ],

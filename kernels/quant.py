@@ -14,8 +14,8 @@ needs neither shuffles nor a horizontal sum.
     w[r, c] = scale[r, c / group] * (code[r, c] - zero) + min[r, c / group]       quantised
     w[r, c] = code[r, c]                                                          f32, f16, bf16
 
-Element i of a word: bits 4: shift 4 * (i / 2) + 16 * (i % 2), so that even columns are in the low half-word
-and odd ones in the high one; bits 8: byte i; bits 16: half-word i; bits 32: the word. Rows past n may hold
+Element i of a word: bits 4: shift 8 * (i % 4) + 4 * (i / 4), so that the low halves of the four bytes are
+columns 0 to 3 and the high ones 4 to 7; bits 8: byte i; bits 16: half-word i; bits 32: the word. Rows past n may hold
 anything; columns past k are zero.
 
     format  bits  code  zero  group  scale  min    what a scale is
@@ -54,7 +54,7 @@ _Q4_K, _Q5_K, _Q6_K = (tl.constexpr(v) for v in (12, 13, 14))
 def word_element(word, i, BITS: tl.constexpr, CODE: tl.constexpr):
     """Element `i` (integers that broadcast with `word`) of i32 words, as f32."""
     if BITS == 4:
-        return ((word >> (4 * (i // 2) + 16 * (i % 2))) & 15).to(tl.float32)
+        return ((word >> (8 * (i % 4) + 4 * (i // 4))) & 15).to(tl.float32)
     elif BITS == 8:
         return ((word << (24 - 8 * i)) >> 24).to(tl.float32)
     elif BITS == 32:
@@ -114,9 +114,9 @@ def _block_word(block, group, word, mask, FORMAT: tl.constexpr):
             first = block + (2 if FORMAT == _Q4_0 else 4) + 8 * (word % 2)
             shift = 4 * (word // 2)
         packed = tl.zeros(mask.shape, dtype=tl.int32)
-        for i in tl.static_range(4):
-            pair = _two_bytes(first + 2 * i, mask).to(tl.int32) >> shift
-            packed |= ((pair & 15) | ((pair & 0xF00) << 8)) << (4 * i)
+        for i in tl.static_range(4):  # columns 2 i and 2 i + 1
+            pair = (_two_bytes(first + 2 * i, mask).to(tl.int32) >> shift) & 0xF0F
+            packed |= pair << (16 * (i % 2) + 4 * (i // 2))
         return packed
     elif FORMAT == _Q8_0:
         first = block + 2 + 4 * word

@@ -154,7 +154,7 @@ def _words(codes: np.ndarray, bits: int) -> np.ndarray:
     """i32 [n, k / per_word] of unsigned codes [n, k]."""
     per_word = 32 // bits
     i = np.arange(per_word)
-    shift = 4 * (i // 2) + 16 * (i % 2) if bits == 4 else bits * i
+    shift = 8 * (i % 4) + 4 * (i // 4) if bits == 4 else bits * i
     grouped = codes.reshape(codes.shape[0], -1, per_word).astype(np.uint64)
     return np.bitwise_or.reduce(grouped << shift.astype(np.uint64), axis=-1).astype(np.uint32).view(np.int32)
 

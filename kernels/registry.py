@@ -7,6 +7,7 @@ from kernels.spec import Kernel, SpecError
 
 from kernels import (
     activation,
+    activation_codes,
     attention,
     embedding,
     embedding_quant,
@@ -20,6 +21,7 @@ from kernels import (
 
 FAMILIES = (
     activation,
+    activation_codes,
     attention,
     embedding,
     embedding_quant,

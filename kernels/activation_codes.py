@@ -1,0 +1,131 @@
+"""Activations as 8-bit codes: what linear layers over group-quantised weights multiply with.
+
+    codes   i8   [rows, dim]          round(x / scale), halves upwards
+    scales  f32  [rows, dim / 32]     max |x| / 127 over 32 neighbouring columns; NaN if one of them is
+    sums    f32  [rows, dim / 32]     scale * sum of the codes
+
+Products of codes are summed in integers, exactly and in any order, so a row's result does not depend on how
+many rows are computed with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels.spec import I32, Case, DType, Int, Kernel, Ptr, Tolerance
+
+GROUP = 32
+
+
+@triton.jit
+def encode_groups(v):
+    """f32 [rows, 32] to codes i8 [rows, 32], scales f32 [rows], sums f32 [rows]."""
+    # As integers, so that a NaN is larger than any number.
+    largest = tl.max(v.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=1).to(tl.float32, bitcast=True)
+    inverse = tl.where(largest > 0.0, 127.0 / largest, 0.0)
+    scale = largest * (1.0 / 127.0)
+    code = tl.floor(v * inverse[:, None] + 0.5).to(tl.int32)
+    return code.to(tl.int8), scale, scale * tl.sum(code, axis=1).to(tl.float32)
+
+
+@triton.jit
+def encode_rows_kernel(
+    x, codes, scales, sums, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    GROUPS: tl.constexpr = dim // 32
+    first = tl.program_id(0) * ROWS
+    group = tl.arange(0, BLOCK // 32)
+    inside = group < GROUPS
+    column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
+    for row in range(first, tl.minimum(first + ROWS, rows)):
+        at = row.to(tl.int64)
+        v = tl.load(x + at * dim + column, mask=inside[:, None], other=0.0).to(tl.float32)
+        code, scale, total = encode_groups(v)
+        tl.store(codes + at * dim + column, code, mask=inside[:, None])
+        tl.store(scales + at * GROUPS + group, scale, mask=inside)
+        tl.store(sums + at * GROUPS + group, total, mask=inside)
+
+
+def encode(x: np.ndarray) -> dict[str, np.ndarray]:
+    """codes, scales and sums of x [rows, dim], all as f32 arrays."""
+    groups = x.astype(np.float32).reshape(x.shape[0], -1, GROUP)
+    largest = np.abs(groups).max(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+    code = np.floor(groups * inverse[:, :, None] + np.float32(0.5))
+    scale = largest * np.float32(1 / 127)
+    return {"codes": code.reshape(x.shape), "scales": scale, "sums": scale * code.sum(axis=2)}
+
+
+# A product that lands on a half may be rounded either way, so a code may be off by one.
+CODE_TOLERANCE = Tolerance(1.0)
+
+
+def sums_tolerance(scales: np.ndarray) -> Tolerance:
+    return Tolerance(float(np.nanmax(scales, initial=0.0)) * 4 + 1e-30, 1e-5)
+
+
+def encode_rows_reference(key, args):
+    rows = args["rows"]
+    made = encode(args["x"][:rows])
+    result = {}
+    for name in ("codes", "scales", "sums"):
+        result[name] = args[name].copy()
+        result[name][:rows] = made[name]
+    return result
+
+
+def planes_for(rows: int, dim: int) -> dict[str, np.ndarray]:
+    return {
+        "codes": np.full((rows, dim), -5, np.int8),
+        "scales": np.full((rows, dim // GROUP), 3.0, np.float32),
+        "sums": np.full((rows, dim // GROUP), 3.0, np.float32),
+    }
+
+
+def encode_rows_cases():
+    rng = np.random.default_rng(61)
+    for name, rows, dim, x_dtype in (
+        ("one_row", 1, 576, "bf16"),
+        ("one_group", 3, 32, "f32"),
+        ("odd_groups", 5, 96, "f32"),
+        ("many_rows", 70, 192, "bf16"),
+        ("wide", 2, 8192, "f32"),
+    ):
+        x = rng.standard_normal((rows, dim), dtype=np.float32)
+        x[0, :32] = 0.0
+        x[-1] *= 1e6
+        scales = np.abs(x).max() / 127
+        yield Case(
+            name=name,
+            key={"x_dtype": x_dtype, "dim": dim},
+            args={"x": x, **planes_for(rows + 1, dim), "rows": rows},
+            tolerance={
+                "codes": CODE_TOLERANCE,
+                "scales": Tolerance(0.0, 1e-6),
+                "sums": sums_tolerance(np.array([scales])),
+            },
+        )
+
+
+ENCODE_ROWS = Kernel(
+    name="encode_rows",
+    doc="codes, scales and sums of x[r, :]: see the head of activation_codes.py",
+    fn=encode_rows_kernel,
+    key=[DType("x_dtype"), Int("dim", min=32, doc="a multiple of 32")],
+    args=[
+        Ptr("x", "x_dtype", "read", shape="rows, dim"),
+        Ptr("codes", "i8", "write", shape="rows, dim"),
+        Ptr("scales", "f32", "write", shape="rows, dim / 32"),
+        Ptr("sums", "f32", "write", shape="rows, dim / 32"),
+        I32("rows"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    select="rows",
+    reference=encode_rows_reference,
+    cases=encode_rows_cases,
+    default_tiles=[{"ROWS": 1, "BLOCK": "next_pow2(dim)", "num_warps": 4}],
+)
+
+KERNELS = [ENCODE_ROWS]
