@@ -21,6 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "tensor": {"device"},
     "quant": {"tensor"},
     "text": {"base"},
+    "loadgen": {"base"},
     "weights": {"quant", "text"},
     "ops": {"quant", "kernels"},
     "nn": {"ops", "weights"},
@@ -29,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "sched": {"kv"},
     "engine": {"models", "sched", "text"},
     "server": {"engine"},
-    "apps": {"server"},
+    "apps": {"server", "loadgen"},
     "compiler": {"base"},
 }
 # Headers of libraries that only these layers may include.
