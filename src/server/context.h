@@ -9,6 +9,7 @@
 
 #include "src/base/result.h"
 #include "src/engine/serving.h"
+#include "src/server/openai/model_text.h"
 #include "src/server/options.h"
 #include "src/text/chat_template.h"
 #include "src/text/grammar.h"
@@ -17,6 +18,9 @@
 namespace nereid::server {
 
 class Metrics;
+struct ServerContext;
+
+std::unique_ptr<openai::ModelText> make_model_text(const ServerContext& context);
 
 // Everything is const or safe for use by many threads at once.
 struct ServerContext {
@@ -31,6 +35,8 @@ struct ServerContext {
   Metrics& metrics;
   // For work that takes longer than a millisecond: large tokenisations, grammars. See offload.h.
   boost::asio::thread_pool& workers;
+  // What the OpenAI routes make of the two above.
+  const std::unique_ptr<openai::ModelText> text = make_model_text(*this);
   std::atomic<bool> draining = false;  // /ready says 503, answers close their connections
 };
 

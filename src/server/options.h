@@ -42,6 +42,7 @@ struct ServerOptions {
   std::string tls_cert, tls_key;          // PEM files; both or none
   std::vector<std::string> api_keys;      // empty: everybody may
   std::vector<std::string> cors_origins;  // empty: off; "*": every origin
+  std::string tool_parser = "auto";       // how the model writes calls; openai/tool_format.h
   bool chat_page = true;                  // the page at /
 };
 

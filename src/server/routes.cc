@@ -18,6 +18,9 @@ constexpr std::array kRoutes = {
     Route{.method = "GET", .path = "/openapi.json", .handler = handle_openapi},
     Route{.method = "GET", .path = "/v1/models", .handler = handle_models},
     Route{.method = "GET", .path = "/v1/models/{model}", .handler = handle_model},
+    Route{.method = "POST", .path = "/v1/completions", .handler = handle_completions},
+    Route{.method = "POST", .path = "/v1/chat/completions", .handler = handle_chat_completions},
+    Route{.method = "POST", .path = "/v1/responses", .handler = handle_responses},
     Route{.method = "POST", .path = "/tokenize", .handler = handle_tokenize},
     Route{.method = "POST", .path = "/detokenize", .handler = handle_detokenize},
 };

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
 #include "src/server/openai/json_text.h"
+
 #include "src/server/openai/output.h"
 
 namespace nereid::openai {
@@ -39,7 +41,7 @@ void CompletionLogprobs::add(const OutputToken& token, size_t offset) {
   if (!tokens_.empty()) {
     for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
   }
-  append_json_string(tokens_, token_name(bytes_.of(token.id)));
+  append_json_string(tokens_, token_name(bytes_->of(token.id)));
   append_json_number(logprobs_, token.logprob);
   append_json_int(offsets_, static_cast<int64_t>(offset));
   // The first token of a prompt follows nothing: no value, and no others.
@@ -50,7 +52,7 @@ void CompletionLogprobs::add(const OutputToken& token, size_t offset) {
   top_ += '{';
   std::vector<std::string> named;  // tokens that cannot be told apart by name count once
   for (const auto& [id, logprob] : token.top) {
-    std::string name = token_name(bytes_.of(id));
+    std::string name = token_name(bytes_->of(id));
     if (std::ranges::find(named, name) != named.end()) continue;
     if (!named.empty()) top_ += ',';
     append_json_string(top_, name);
@@ -61,16 +63,11 @@ void CompletionLogprobs::add(const OutputToken& token, size_t offset) {
   top_ += '}';
 }
 
-void CompletionLogprobs::append(std::string& out) const {
-  out += R"({"tokens":[)";
-  out += tokens_;
-  out += R"(],"token_logprobs":[)";
-  out += logprobs_;
-  out += R"(],"top_logprobs":[)";
-  out += top_;
-  out += R"(],"text_offset":[)";
-  out += offsets_;
-  out += "]}";
+std::string CompletionLogprobs::json() const {
+  if (tokens_.empty()) return {};
+  return fmt::format(
+      R"({{"tokens":[{}],"token_logprobs":[{}],"top_logprobs":[{}],"text_offset":[{}]}})", tokens_,
+      logprobs_, top_, offsets_);
 }
 
 void CompletionLogprobs::clear() {

@@ -33,16 +33,14 @@ void append_chat_logprob(std::string& out, const TokenBytes& bytes, const Output
 // In the shape of completions: four arrays side by side. Tokens of the prompt come first with echo.
 class CompletionLogprobs {
  public:
-  explicit CompletionLogprobs(const TokenBytes& bytes) : bytes_(bytes) {}
-  // Its text begins `offset` characters into the text. `top` limits the best ones that are named.
+  explicit CompletionLogprobs(const TokenBytes& bytes) : bytes_(&bytes) {}
+  // Its text begins `offset` characters into the text.
   void add(const OutputToken& token, size_t offset);
-  // {"tokens": [...], ...}
-  void append(std::string& out) const;
-  bool empty() const { return tokens_.empty(); }
+  std::string json() const;  // {"tokens": [...], ...}; empty without tokens
   void clear();
 
  private:
-  const TokenBytes& bytes_;
+  const TokenBytes* bytes_;
   std::string tokens_, logprobs_, top_, offsets_;  // elements, separated by commas
 };
 
@@ -63,8 +61,8 @@ std::string chat_body(const AnswerHead& head, std::span<const WholeChoice> choic
 // [{"id", "type", "function": {"name", "arguments"}}, ...]
 void append_tool_calls(std::string& out, std::span<const ToolDelta> calls, bool as_deltas);
 
-// Writes the chunks of one stream. Each function returns the data of one event, valid until the next
-// call.
+// Writes the chunks of one stream. Each function returns the data of one event, valid until the
+// next call.
 class ChunkWriter {
  public:
   enum class Kind : uint8_t { kCompletion, kChat };

@@ -73,8 +73,8 @@ bool ToolParser::take_content(std::string& text, ParsedText& out) {
   }
   const size_t at = text.find(format.begin);
   if (at != std::string::npos) {
-    const std::string_view before(text.data(), at);
-    if (!is_blank(before)) add_content(before, out);
+    const size_t last = std::string_view(text).substr(0, at).find_last_not_of(kSpaces);
+    if (last != std::string::npos) add_content(std::string_view(text).substr(0, last + 1), out);
     text.erase(0, at + format.begin.size());
     unemitted_ = format.begin;
     place_ = Place::kBeforeCall;

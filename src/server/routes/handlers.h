@@ -15,6 +15,9 @@ Awaitable<> handle_metrics(Exchange& exchange, ServerContext& context);
 Awaitable<> handle_openapi(Exchange& exchange, ServerContext& context);
 Awaitable<> handle_models(Exchange& exchange, ServerContext& context);
 Awaitable<> handle_model(Exchange& exchange, ServerContext& context);
+Awaitable<> handle_completions(Exchange& exchange, ServerContext& context);
+Awaitable<> handle_chat_completions(Exchange& exchange, ServerContext& context);
+Awaitable<> handle_responses(Exchange& exchange, ServerContext& context);
 Awaitable<> handle_tokenize(Exchange& exchange, ServerContext& context);
 Awaitable<> handle_detokenize(Exchange& exchange, ServerContext& context);
 
