@@ -57,8 +57,8 @@ def default_cache() -> Path:
 
 
 def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
-    """Checks that the target can be compiled for; `cpu:native` becomes the name of this machine's
-    CPU."""
+    """Checks that the target can be compiled for, before anything is; `cpu:native` becomes the name
+    of this machine's CPU."""
     if not target.startswith("cpu:"):
         ttir.gpu_target(target)
         return Toolchain(target, None, "", cache)
@@ -66,8 +66,12 @@ def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
         raise CompileError(
             f"target {target} needs the compiler nereid-cc, and there is none at {cc}"
         )
-    if target == "cpu:native":
-        target = "cpu:" + _run_cc([str(cc), "--print-cpu"], "nereid-cc --print-cpu").strip()
+    command = [str(cc), "--print-cpu", "--cpu", target.removeprefix("cpu:")]
+    known = subprocess.run(command, capture_output=True, text=True, check=False)
+    if known.returncode != 0:
+        reason = known.stderr.strip().removeprefix("nereid-cc: error: --cpu: ")
+        raise CompileError(f"target {target!r} is not known: {reason}")
+    target = "cpu:" + known.stdout.strip()
     return Toolchain(target, cc, hashlib.sha256(cc.read_bytes()).hexdigest(), cache)
 
 

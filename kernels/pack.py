@@ -99,7 +99,8 @@ class _Progress:
     """Where progress goes: JSON lines to a descriptor, a bar on a terminal, or nowhere."""
 
     def __init__(self, total: int, descriptor: int | None, quiet: bool) -> None:
-        self.total, self.count, self._stream, self._bar = total, 0, None, None
+        self.total, self.count, self._what = total, 0, ""
+        self._stream, self._bar = None, None
         if descriptor is not None:
             self._stream = os.fdopen(descriptor, "w", buffering=1)
         elif not quiet and sys.stderr.isatty():
@@ -108,13 +109,22 @@ class _Progress:
             self._bar = tqdm(total=total, desc="kernels", unit="variant")
 
     def step(self, what: str) -> None:
-        self.count += 1
+        """The last one shows with `finish`, when the pack is written: a build that fails is never
+        seen to be done."""
+        self.count, self._what = self.count + 1, what
+        if self.count < self.total:
+            self._show()
+
+    def finish(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
         if self._stream:
             self._stream.write(
-                json.dumps({"done": self.count, "total": self.total, "what": what}) + "\n"
+                json.dumps({"done": self.count, "total": self.total, "what": self._what}) + "\n"
             )
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(self.count - self._bar.n)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -137,10 +147,11 @@ def make(options: argparse.Namespace) -> None:
     progress = _Progress(len(variants), options.progress_fd, options.quiet)
     try:
         results = compile_all(variants, tools, options.jobs, progress.step)
+        manifest, blobs = build(tools.target, results)
+        write_atomically(options.out, manifest, blobs)
+        progress.finish()
     finally:
         progress.close()
-    manifest, blobs = build(tools.target, results)
-    write_atomically(options.out, manifest, blobs)
 
 
 def default_cc() -> Path | None:
@@ -208,11 +219,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = error.filename or options.out or ""
-        reason = (
-            "no space left on the disk"
-            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            else error.strerror
-        )
+        reason = {
+            errno.ENOSPC: "no space left on the disk",
+            errno.EDQUOT: "no space left within the disk quota",
+            errno.EFBIG: "larger than the limit on the size of files (ulimit -f)",
+        }.get(error.errno, error.strerror)
         print(f"kernels.pack: error: {where}: {reason}", file=sys.stderr)
     except Exception as error:  # each kind below carries a complete message
         from kernels.expr import ExprError

@@ -4,11 +4,12 @@ docs/pack-format.md."""
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAGIC = b"NEREIDPK"
 ALIGNMENT = 4096
@@ -77,16 +78,26 @@ def build(
     return manifest_for(_align(16 + len(text)))
 
 
+def _write(out: BinaryIO, manifest: bytes, blobs: list[tuple[int, bytes]]) -> None:
+    written = out.write(MAGIC + len(manifest).to_bytes(8, "little") + manifest)
+    for offset, blob in blobs:
+        written += out.write(b"\0" * (offset - written))
+        written += out.write(blob)
+    out.flush()
+
+
 def write_atomically(path: Path, manifest: bytes, blobs: list[tuple[int, bytes]]) -> None:
-    """A reader sees the whole file or none; the temporary file goes away on any failure."""
+    """A reader sees the whole file or none; the temporary file goes away on any failure. Links are
+    followed, and what is no file (a device, a pipe, an open file under /proc) is written to as it
+    is: src/base/atomic_file.h."""
+    if (path.exists() and not path.is_file()) or path.is_relative_to("/proc"):
+        with open(path, "ab", buffering=0) as device, io.BufferedWriter(device) as out:
+            return _write(out, manifest, blobs)
+    path = Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(MAGIC + len(manifest).to_bytes(8, "little") + manifest)
-            for offset, blob in blobs:
-                out.write(b"\0" * (offset - out.tell()))
-                out.write(blob)
-            out.flush()
+            _write(out, manifest, blobs)
             os.fsync(out.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

@@ -21,7 +21,9 @@ struct Bar {
   void set(uint64_t done, const text::ProgressOptions& options) {
     if (!shown) shown = std::make_unique<text::Progress>(options);
     shown->set(done);
-    if (done >= options.total) shown.reset();
+    if (done < options.total) return;
+    shown->finish();
+    shown.reset();
   }
 };
 

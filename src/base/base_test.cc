@@ -1,8 +1,10 @@
 // Files, digests, numbers and JSON under limits.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -82,18 +84,73 @@ TEST_F(AtomicFileTest, AppearsOnCommitOnly) {
   EXPECT_THAT(AtomicFile::create("/no/such/folder/f").error().message, HasSubstr("No such file"));
 }
 
-TEST_F(AtomicFileTest, ReplacesRegularFilesOnly) {
-  const std::string pipe = path("pipe");
-  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  EXPECT_EQ(write_file_atomically(pipe, "x").error().message,
-            pipe + ": is a device, pipe or socket, expected a regular file or none");
-  EXPECT_TRUE(fs::is_fifo(pipe));
+TEST_F(AtomicFileTest, Refusals) {
   EXPECT_EQ(write_file_atomically(dir_, "x").error().message,
-            dir_ + ": is a directory, expected a regular file or none");
-  EXPECT_EQ(files(), 1u);
+            dir_ + ": is a directory, expected a file");
   EXPECT_EQ(AtomicFile::check_target("/no/such/folder/f").error().message,
             "/no/such/folder/f: cannot create: No such file or directory");
   EXPECT_TRUE(AtomicFile::check_target(path("f")));
+  ASSERT_TRUE(write_file_atomically(path("f"), "x"));
+  EXPECT_EQ(AtomicFile::check_target(path("f/g")).error().message,
+            path("f/g") + ": cannot create: Not a directory");
+  fs::create_symlink("circle", path("circle"));
+  EXPECT_THAT(AtomicFile::check_target(path("circle")).error().message,
+              HasSubstr("circle: cannot create: Too many levels of symbolic links"));
+  EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(AtomicFileTest, APipeIsWrittenToAndStaysAPipe) {
+  const std::string pipe = path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  fs::create_symlink("pipe", path("link"));
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  for (const char* name : {"pipe", "link"}) {
+    EXPECT_TRUE(AtomicFile::check_target(path(name)));
+    ASSERT_TRUE(write_file_atomically(path(name), "through"));
+    char text[16] = {};
+    EXPECT_EQ(read(reader, text, sizeof text), 7) << name;
+    EXPECT_STREQ(text, "through");
+    EXPECT_TRUE(fs::is_fifo(pipe));
+  }
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_EQ(files(), 2u);
+  close(reader);
+}
+
+// A node of its own that does what /dev/full does.
+TEST_F(AtomicFileTest, ADeviceStaysADevice) {
+  const std::string full = path("full");
+  if (mknod(full.c_str(), S_IFCHR | 0600, makedev(1, 7)) != 0) GTEST_SKIP() << "needs root";
+  if (access(full.c_str(), W_OK) != 0) GTEST_SKIP() << "devices of this file system do not open";
+  EXPECT_EQ(write_file_atomically(full, "x").error().message,
+            full + ": cannot write: No space left on device");
+  EXPECT_TRUE(fs::is_character_file(full));
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(AtomicFileTest, LinksAreFollowed) {
+  fs::create_directory(path("folder"));
+  fs::create_symlink("folder/second", path("first"));
+  fs::create_symlink(path("file"), path("folder/second"));
+  for (const char* content : {"made", "replaced"}) {  // the link leads nowhere, then to a file
+    ASSERT_TRUE(write_file_atomically(path("first"), content));
+    EXPECT_EQ(*read_file(path("file"), 100), content);
+    EXPECT_TRUE(fs::is_symlink(path("first")));
+    EXPECT_TRUE(fs::is_symlink(path("folder/second")));
+  }
+  EXPECT_EQ(files(), 3u);
+}
+
+// As a shell's `> file` and --trace /dev/stdout: the open file gets the bytes, not another of its
+// name.
+TEST_F(AtomicFileTest, AnOpenFileIsWrittenTo) {
+  const int fd = open(path("f").c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(write(fd, "before ", 7), 7);
+  ASSERT_TRUE(write_file_atomically(fmt::format("/proc/self/fd/{}", fd), "after"));
+  char text[16] = {};
+  EXPECT_EQ(pread(fd, text, sizeof text, 0), 12);
+  EXPECT_STREQ(text, "before after");
+  close(fd);
 }
 
 TEST_F(AtomicFileTest, FullDiskLeavesNothing) {
@@ -107,7 +164,8 @@ TEST_F(AtomicFileTest, FullDiskLeavesNothing) {
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
   ASSERT_FALSE(status.has_value());
-  EXPECT_THAT(status.error().message, HasSubstr("cannot write: File too large"));
+  EXPECT_THAT(status.error().message,
+              HasSubstr("cannot write: larger than the limit on the size of files"));
   EXPECT_EQ(files(), 0u);
 }
 

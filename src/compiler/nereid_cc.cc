@@ -98,19 +98,22 @@ int main(int argc, char** argv) {
   app.add_option("--dump-after", options.dump_after, "Print the code after this stage to stderr")
       ->check(CLI::IsMember(stage_names));
   app.add_flag("--list-stages", list_stages, "List the stages and exit");
-  app.add_flag("--print-cpu", print_cpu, "Print the name of this machine's CPU and exit");
+  app.add_flag("--print-cpu", print_cpu,
+               "Print the name of the CPU of --cpu, or say that it is not known, and exit");
   app.footer("Stages:\n" + stage_list() +
              "\nExample:\n  nereid-cc add.ttir -o add.so --cpu znver4");
   CLI11_PARSE(app, argc, argv);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is an error, not the end
 
   if (list_stages) {
     std::fputs(stage_list().c_str(), stdout);
     return 0;
   }
   if (print_cpu) {
-    auto target = nereid::make_target("native");
-    if (target) std::puts(target->cpu.c_str());
-    return target ? 0 : 1;
+    auto target = nereid::make_target(options.cpu);
+    if (target) return std::puts(target->cpu.c_str()) < 0 ? 1 : 0;
+    std::fprintf(stderr, "nereid-cc: error: %s\n", target.error().message.c_str());
+    return 1;
   }
   options.emit = kinds.at(kind_name);
   bool is_text = options.emit != EmitKind::kObject && options.emit != EmitKind::kSharedObject;

@@ -90,6 +90,10 @@ Result<TargetInfo> make_target(std::string_view name) {
     extra = host_features();
   } else {
     std::string cpu(name);
+    if (cpu.empty()) {  // LLVM takes it for a processor without any extension
+      return error("--cpu: found '', expected 'native' or a CPU name of LLVM 22 ({}, ...)",
+                   fmt::join(common_target_names(), ", "));
+    }
     if (cpu != "generic" && find_subtarget(std::string(kX86Triple), cpu)) {
       info.triple = kX86Triple;
     } else if (find_subtarget(std::string(kArmTriple), cpu)) {  // "generic" means AArch64

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "src/base/atomic_file.h"
 #include "src/base/json.h"
 #include "src/base/log.h"
 #include "src/base/paths.h"
@@ -121,7 +122,8 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   NEREID_TRY(const PackToolchain tools, find_toolchain());
   namespace fs = std::filesystem;
   const fs::path kernels = fs::absolute(fs::path(tools.kernels_dir) / "").parent_path();
-  const std::string out = fs::absolute(path).string();
+  // Links are followed here: /dev/stdout would be another file in the builder.
+  NEREID_TRY(const OutputPlace place, OutputPlace::find(fs::absolute(path).string()));
   ProcessOptions run;
   run.input = request.request_json;
   run.argv = {fs::absolute(tools.python).string(), "-m", kernels.filename().string() + ".pack"};
@@ -131,7 +133,7 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
   };
   flag("--request", "/dev/stdin");
   flag("--target", request.target);
-  flag("--out", out);
+  flag("--out", place.path);
   flag("--cc", fs::absolute(tools.compiler).string());
   flag("--progress-fd", "3");
   flag("--expect-sources", request.sources_sha256);

@@ -17,7 +17,8 @@ struct ProgressOptions {
   ProgressUnit unit = ProgressUnit::kItems;
 };
 
-// Destroying an unfinished bar finishes it. Not for use by several threads at once.
+// Destroying an unfinished bar, as after a failure, removes it without a line. Not for use by
+// several threads at once.
 class Progress {
  public:
   explicit Progress(const ProgressOptions& options);
@@ -26,7 +27,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void set(uint64_t done);
-  // Removes the bar; `message`, when there is one, is printed in its place.
+  // Removes the bar; `message`, when there is one, is printed in its place. Without a terminal the
+  // line says how long it took otherwise.
   void finish(std::string_view message = {});
 
  private:

@@ -17,13 +17,15 @@ TEST(Progress, PlainLinesWithoutATerminal) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "loading (3.00 MiB) ...\nloaded\n");
 }
 
-TEST(Progress, EndsWithItsScope) {
+TEST(Progress, IsNotDoneWhenDestroyedUnfinished) {
   testing::internal::CaptureStderr();
   {
+    Progress unfinished({.message = "compiling"});
     Progress progress({.message = "compiling\x1b[31m\n"});
+    progress.finish();
   }
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "compiling[31m ...\ncompiling[31m: done in 0 seconds\n");
+            "compiling ...\ncompiling[31m ...\ncompiling[31m: done in 0 seconds\n");
 }
 
 }  // namespace

@@ -173,14 +173,25 @@ def test_given_pack_of_another_dtype(nereid: Nereid, tiny_model, tmp_path: Path)
     assert f" --dtype bf16 --out {pack}`" in message
 
 
-@pytest.mark.parametrize("target", ["cpu:abacus", "quantum:1", "cpu", ""])
-def test_unknown_target(nereid: Nereid, tiny_model, tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "known"),
+    [
+        ("cpu:abacus", "x86-64-v3, "),
+        ("cpu:", "x86-64-v3, "),
+        ("quantum:1", "cpu:NAME, "),
+        ("cpu", "cpu:NAME, "),
+        ("", ""),
+    ],
+)
+def test_unknown_target(nereid: Nereid, tiny_model, tmp_path: Path, target: str, known: str) -> None:
     out = tmp_path / "x.pack"
     done = nereid("compile", tiny_model, "--target", target, "-o", out)
     if target == "":
         assert done.code == 0, done.err  # what this machine runs best
         return
     assert target in done.error()
+    assert known in done.error()
+    assert "compiling" not in done.err  # refused before
     assert not list(tmp_path.iterdir())
 
 
@@ -197,7 +208,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def small_files_only() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as a shell starts programs
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
 
 
@@ -208,13 +219,39 @@ def test_full_disk_leaves_nothing(nereid: Nereid, tiny_model, pack: Path, tmp_pa
     with small_disk(folder) as mounted:
         limit = {} if mounted else {"preexec_fn": small_files_only}
         message = nereid("compile", tiny_model, "-o", folder / "x.pack", **limit).error()
-        assert "space" in message.lower() or "too large" in message.lower()
+        assert ("no space left on the disk" if mounted else "limit on the size") in message
         assert not list(folder.iterdir())
 
 
 def test_unwritable_places(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
     assert "/no/such/folder" in nereid("compile", tiny_model, "-o", "/no/such/folder/x.pack").error()
     assert "/proc" in nereid("compile", tiny_model, "-o", "/proc/x.pack").error()
+
+
+def test_compile_refuses_a_folder_and_follows_a_link(
+    nereid: Nereid, tiny_model, pack: Path, tmp_path: Path
+) -> None:
+    done = nereid("compile", tiny_model, "-o", tmp_path)
+    assert done.error() == f"--out: {tmp_path}: is a directory, expected a file"
+    assert "compiling" not in done.err
+    link, pipe = tmp_path / "link.pack", tmp_path / "pipe"
+    link.symlink_to("target.pack")
+    assert nereid("compile", tiny_model, *DTYPE, "-o", link).code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "target.pack").read_bytes() == pack.read_bytes()
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert nereid("compile", tiny_model, *DTYPE, "-o", pipe).code == 0
+        assert reader.communicate()[0] == pack.read_bytes()
+    assert pipe.is_fifo()
+
+
+def test_a_limit_on_the_size_of_files(nereid: Nereid, tiny_model, tmp_path: Path) -> None:
+    """It is not the disk that is full, and the build is not said to be done."""
+    env = {"NEREID_CACHE_DIR": str(tmp_path)}
+    done = nereid("compile", tiny_model, *DTYPE, env=env, preexec_fn=small_files_only)
+    assert "limit on the size of files (ulimit -f)" in done.error()
+    assert ": done in" not in done.err
 
 
 def test_control_c_leaves_no_request(nereid: Nereid, tiny_gguf, tmp_path: Path) -> None:

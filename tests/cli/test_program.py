@@ -7,9 +7,11 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import Nereid
 
 MIB = 1 << 20
@@ -87,16 +89,43 @@ def test_trace_that_does_not_fit(nereid: Nereid, tiny_model, tmp_path: Path, dev
     limit = 192 << 10  # less than the trace, more than any kernel, which are files in memory
 
     def almost_full() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that write() fails with EFBIG
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as a shell starts programs
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     path = tmp_path / "trace.json"
     done = nereid(*run, "--trace", path, preexec_fn=almost_full)
     assert (done.code, done.out) == (1, reply.out)
-    assert done.err == f"nereid: error: --trace: {path}: cannot write: File too large\n"
+    reason = "larger than the limit on the size of files (ulimit -f)"
+    assert done.err == f"nereid: error: --trace: {path}: cannot write: {reason}\n"
     assert not list(tmp_path.iterdir())
     assert nereid(*run, "--trace", path).code == 0
     assert path.stat().st_size > limit
+
+
+def test_trace_into_a_device_a_pipe_and_a_link(
+    nereid: Nereid, tiny_model, tmp_path: Path, device
+) -> None:
+    """What is no regular file is written to and stays what it is. Nodes of our own, never /dev."""
+    run = ["run", "hello", "--raw", "-n", "2", "--ignore-eos", "-m", tiny_model, *device, "--trace"]
+    pipe, link, full = tmp_path / "pipe", tmp_path / "link.json", tmp_path / "full"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert nereid(*run, pipe).code == 0
+        assert json.loads(reader.communicate()[0])["traceEvents"]
+    assert pipe.is_fifo()
+    link.symlink_to("trace.json")
+    for _ in range(2):
+        assert nereid(*run, link).code == 0
+        assert link.is_symlink()
+        assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert nereid(*run, tmp_path).error() == f"--trace: {tmp_path}: is a directory, expected a file"
+    if os.geteuid() != 0:
+        pytest.skip("device nodes need root")
+    os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+    done = nereid(*run, full)
+    assert done.code == 1
+    assert done.err == f"nereid: error: --trace: {full}: cannot write: No space left on device\n"
+    assert full.is_char_device()
 
 
 def test_runs_from_any_folder(nereid: Nereid, default_model, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 from pathlib import Path
 
@@ -99,8 +100,25 @@ def test_usage_errors(compiler: Path, add: Path, tmp_path: Path) -> None:
     assert_one_error(run(compiler, tmp_path, "-o", tmp_path / "a.so"), str(tmp_path))
     assert_one_error(run(compiler, add, "-o", tmp_path / "no" / "folder.so"), "folder.so", "No such file")
     assert_one_error(run(compiler, add, "-o", tmp_path / "a.so", "--cpu", "z80"), "z80", "znver4")
+    assert_one_error(run(compiler, "--print-cpu", "--cpu", "z80"), "z80", "znver4")
+    assert_one_error(run(compiler, "--print-cpu", "--cpu", ""), "found ''", "znver4")
     assert run(compiler, add, "--emit", "nonsense").returncode not in (0, 70)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["add.ttir"], "nothing may be left behind"
+
+
+def test_output_through_links_and_into_a_pipe(compiler: Path, add: Path, tmp_path: Path) -> None:
+    assert run(compiler, add, "-o", tmp_path / "a.so").returncode == 0
+    expected = (tmp_path / "a.so").read_bytes()
+    (tmp_path / "link.so").symlink_to("target.so")
+    assert run(compiler, add, "-o", tmp_path / "link.so").returncode == 0
+    assert (tmp_path / "link.so").is_symlink()
+    assert (tmp_path / "target.so").read_bytes() == expected
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert run(compiler, add, "-o", pipe).returncode == 0
+        assert reader.communicate()[0] == expected
+    assert pipe.is_fifo()
 
 
 def test_output_is_replaced_only_on_success(compiler: Path, add: Path, tmp_path: Path) -> None:

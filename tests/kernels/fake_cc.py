@@ -10,8 +10,12 @@ from pathlib import Path
 
 
 def main() -> int:
-    if sys.argv[1:] == ["--print-cpu"]:
-        print("testcpu")
+    if sys.argv[1:3] == ["--print-cpu", "--cpu"]:
+        cpu = sys.argv[3]
+        if cpu == "abacus":
+            print("nereid-cc: error: --cpu: found 'abacus', expected 'testcpu'", file=sys.stderr)
+            return 1
+        print("testcpu" if cpu == "native" else cpu)
         return 0
     source, _, out, _, cpu = sys.argv[1:]
     text = Path(source).read_text()

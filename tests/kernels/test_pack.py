@@ -172,6 +172,45 @@ def test_progress(tmp_path: Path, cc: Path) -> None:
     assert any(line["what"].startswith("convert(x_dtype=f32") for line in lines)
 
 
+def test_progress_of_a_failed_build_is_never_complete(tmp_path: Path, cc: Path) -> None:
+    for place, flags in (("m.pack", {"target": "cpu:broken"}), ("no/folder/m.pack", {})):
+        reader, writer = os.pipe()
+        done = build(
+            tmp_path, cc, "--progress-fd", str(writer), pass_fds=[writer], out=place, **flags
+        )
+        os.close(writer)
+        assert done.returncode == 1
+        assert [json.loads(line)["done"] for line in os.fdopen(reader)] == [1, 2]
+
+
+def test_unknown_target_is_refused_before_anything_is_compiled(tmp_path: Path, cc: Path) -> None:
+    done = build(tmp_path, cc, target="cpu:abacus")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "kernels.pack: error: target 'cpu:abacus' is not known: found 'abacus', expected 'testcpu'\n"
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_output_through_links_and_into_a_pipe(tmp_path: Path, cc: Path) -> None:
+    assert build(tmp_path, cc).returncode == 0
+    pack = (tmp_path / "m.pack").read_bytes()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.pack").symlink_to("folder/target.pack")
+    for _ in range(2):  # a link that leads nowhere, then one to a file
+        assert build(tmp_path, cc, out="link.pack").returncode == 0
+        assert (tmp_path / "link.pack").is_symlink()
+        assert (tmp_path / "folder" / "target.pack").read_bytes() == pack
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert build(tmp_path, cc, out="pipe").returncode == 0
+        assert reader.communicate()[0] == pack
+    assert pipe.is_fifo()
+    done = build(tmp_path, cc, out="folder")
+    assert done.returncode == 1 and "Is a directory" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
@@ -215,7 +254,7 @@ def test_disk_full(tmp_path: Path, cc: Path) -> None:
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))  # noqa: E731
     done = build(tmp_path, cc, out="full.pack", preexec_fn=limit)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "no space left on the disk" in done.stderr
+    assert "larger than the limit on the size of files (ulimit -f)" in done.stderr
     assert not [path for path in tmp_path.iterdir() if "full.pack" in path.name]
 
 

@@ -275,7 +275,7 @@ pub unsafe extern "C" fn nereid_progress_free(progress: *mut Progress) {
     let _ = catch(|| {
         if !progress.is_null() {
             let mut progress = Box::from_raw(progress);
-            progress.finish("");
+            progress.abandon();
         }
         Ok(())
     });

@@ -63,6 +63,14 @@ impl Progress {
         }
     }
 
+    /// As `finish("")`, but says nothing of being done.
+    pub fn abandon(&mut self) {
+        self.finished = true;
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     fn amount(&self, count: u64) -> String {
         match self.unit {
             Unit::Bytes => HumanBytes(count).to_string(),

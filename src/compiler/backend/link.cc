@@ -5,10 +5,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 
 #include "lld/Common/Driver.h"
 #include "llvm/Support/raw_ostream.h"
+#include "src/base/atomic_file.h"
+#include "src/base/mapped_file.h"
 #include "src/compiler/backend/backend.h"
 #include "src/compiler/target.h"
 
@@ -65,12 +68,16 @@ Result<TemporaryFile> TemporaryFile::create(const std::string& beside, std::stri
 
 Status link_shared_object(const std::vector<std::string>& objects, const TargetInfo& target,
                           const std::string& output) {
+  // lld writes files only: what is none gets the result afterwards.
+  NEREID_TRY(const OutputPlace place, OutputPlace::find(output));
+  const std::string beside =
+      place.is_file ? place.path : (std::filesystem::temp_directory_path() / "nereid-cc").string();
   std::vector<TemporaryFile> files;
   for (const std::string& bytes : objects) {
-    NEREID_TRY(TemporaryFile file, TemporaryFile::create(output, bytes));
+    NEREID_TRY(TemporaryFile file, TemporaryFile::create(beside, bytes));
     files.push_back(std::move(file));
   }
-  NEREID_TRY(TemporaryFile result, TemporaryFile::create(output, ""));
+  NEREID_TRY(TemporaryFile result, TemporaryFile::create(beside, ""));
   const char* emulation = target.arch == Arch::kAArch64   ? "aarch64linux"
                           : target.arch == Arch::kRiscv64 ? "elf64lriscv"
                                                           : "elf_x86_64";
@@ -83,7 +90,12 @@ Status link_shared_object(const std::vector<std::string>& objects, const TargetI
   lld::Result linked = lld::lldMain(arguments, stream, stream, {{lld::Gnu, &lld::elf::link}});
   if (linked.retCode != 0)
     return error("{}: linking failed: {}", output, messages.substr(0, messages.find('\n')));
-  return result.rename_to(output);
+  if (place.is_file) return result.rename_to(place.path);
+  NEREID_TRY(const MappedFile linked_file, MappedFile::open(result.path()));
+  const auto bytes = linked_file.bytes();
+  NEREID_TRY(AtomicFile file, AtomicFile::create(output));
+  NEREID_RETURN_IF_ERROR(file.write(bytes));
+  return file.commit();
 }
 
 }  // namespace nereid
