@@ -131,6 +131,7 @@ step_fuzzers() {
 run_all_tests() {
   local start=$SECONDS line
   setup_tools
+  setup_chromium
   setup_model
   if [ -z "$EXPR" ]; then
     step checks step_checks
@@ -139,6 +140,7 @@ run_all_tests() {
   step build build release all
   step unit step_ctest build/release
   step cli pytest_run tests/cli
+  step server pytest_run tests/server
   step kernels pytest_run tests/kernels
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi

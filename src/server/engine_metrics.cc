@@ -58,8 +58,10 @@ void add_step_tokens(Families& families, const ServingStats& stats) {
                                       MetricType::Histogram);
   metric.histogram.sample_count = stats.steps;
   metric.histogram.sample_sum = static_cast<double>(stats.step_tokens_sum);
+  uint64_t cumulative = 0;
   for (const auto& [bound, count] : stats.step_tokens) {
-    metric.histogram.bucket.push_back({count, static_cast<double>(bound)});
+    cumulative += count;
+    metric.histogram.bucket.push_back({cumulative, static_cast<double>(bound)});
   }
   metric.histogram.bucket.push_back({stats.steps, std::numeric_limits<double>::infinity()});
 }

@@ -302,6 +302,11 @@ void FakeServingEngine::let_go_of_finished() {
   stats_.running = static_cast<int32_t>(running_.size());
   stats_.pages_used = stats_.running;
   stats_.step_tokens_sum += running_.size();
+  for (auto& [bound, count] : stats_.step_tokens) {
+    if (std::ssize(running_) > bound) continue;
+    ++count;
+    break;
+  }
   for (const auto& request : finished) {
     stats_.prompt_tokens += static_cast<uint64_t>(request->usage.prompt_tokens);
     stats_.generation_tokens += static_cast<uint64_t>(request->usage.output_tokens);
