@@ -9,6 +9,7 @@
 #include "apps/nereid/output.h"
 #include "src/base/result.h"
 #include "src/engine/engine.h"
+#include "src/engine/serving.h"
 
 namespace CLI {
 class App;
@@ -24,6 +25,8 @@ constexpr int kExitInterrupted = 130;  // as a shell reports a process that Ctrl
 struct Environment {
   std::function<Result<std::unique_ptr<Engine>>(const LoadOptions&)> load_engine;
   std::function<Result<std::string>(const CompileOptions&)> compile_pack;
+  std::function<Result<std::unique_ptr<ServingEngine>>(const LoadOptions&, const ServingOptions&)>
+      start_serving;
   Output out{1};
   int input_fd = 0;
   std::function<Result<int>()> action;  // set by the chosen command; returns the exit code
@@ -36,6 +39,7 @@ void add_bench(CLI::App& app, Environment& environment);
 void add_inspect(CLI::App& app, Environment& environment);
 void add_devices(CLI::App& app, Environment& environment);
 void add_compile(CLI::App& app, Environment& environment);
+void add_serve(CLI::App& app, Environment& environment);
 
 // Parses, runs the chosen command, prints "nereid: error: ..." on failure. Returns the exit code.
 int run_app(int argc, const char* const* argv, Environment& environment);
