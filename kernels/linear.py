@@ -1,8 +1,8 @@
 """Linear layers: y = x W^T over every weight format, with what follows it fused.
 
 One kernel reads the panels of quant.py. Three regimes, chosen by tile constants:
-  - DOT = 0, few rows: weights are taken from their words straight into registers and multiplied in f32;
-    each group is summed before its scale is applied. Weights are read once for all BLOCK_M rows.
+  - DOT = 0, one row: weights are taken from their words straight into registers and multiplied in f32;
+    each group is summed before its scale is applied.
   - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
     BLOCK_M rows by a matrix product that accumulates in f32.
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
@@ -29,52 +29,13 @@ GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
 
 
 @triton.jit
-def _rows_times_panels(
-    x, codes, scales, mins, row, row_inside, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """[BLOCK_M, BLOCK_N] f32 without a matrix product; `panel` is a scalar or, as `lane`, [BLOCK_N]."""
-    PER_WORD: tl.constexpr = 32 // bits
-    STEP: tl.constexpr = group if group > 0 else 32
-    WORDS: tl.constexpr = STEP // PER_WORD
-    STEPS: tl.constexpr = (k + STEP - 1) // STEP
-    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
-    word = tl.arange(0, WORDS)
-    i = tl.arange(0, PER_WORD)
-    word_at = codes + (panel * (K_WORDS * 32) + lane)[None, None, :] + (word * 32)[:, None, None]
-    scale_at = scales + panel * (STEPS * 32) + lane
-    min_at = mins + panel * (STEPS * 32) + lane
-    column = word[:, None] * PER_WORD + i[None, :]
-    x_at = x + row.to(tl.int64)[:, None, None] * k + column[None, :, :]
-    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for step in range(0, STEPS):
-        value = word_element(tl.load(word_at + step * (WORDS * 32)), i[None, :, None], bits, code_dtype)
-        inside = row_inside[:, None, None]
-        if k % STEP != 0:
-            inside = inside & (column + step * STEP < k)[None, :, :]
-        xs = tl.load(x_at + step * STEP, mask=inside, other=0.0).to(tl.float32)
-        part = tl.sum(tl.sum(value[None, :, :, :] * xs[:, :, :, None], axis=2), axis=1)
-        if group > 0:
-            scale = tl.load(scale_at + step * 32).to(tl.float32)[None, :]
-            if zero != 0 or has_min:
-                x_sum = tl.sum(tl.sum(xs, axis=2), axis=1)[:, None]
-            if zero != 0:
-                part -= zero * x_sum
-            part *= scale
-            if has_min:
-                part += tl.load(min_at + step * 32).to(tl.float32)[None, :] * x_sum
-        acc += part
-    return acc
-
-
-@triton.jit
 def _row_times_panels(
     x, codes, scales, mins, row, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """[1, BLOCK_N] f32: the same for one row, whose index is a scalar."""
+    """[1, BLOCK_N] f32 without a matrix product, for the row of index `row`; `panel` is a scalar or, as `lane`,
+    [BLOCK_N]."""
     PER_WORD: tl.constexpr = 32 // bits
     STEP: tl.constexpr = group if group > 0 else 32
     WORDS: tl.constexpr = STEP // PER_WORD
@@ -241,7 +202,8 @@ def linear_kernel(
                     codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
                 )
                 up = tl.dot(xs, w.to(xs.dtype), up, input_precision="ieee")
-    elif BLOCK_M == 1:
+    else:
+        tl.static_assert(BLOCK_M == 1)
         first = pid % blocks_m
         acc = _row_times_panels(
             x, codes, scales, mins, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
@@ -250,16 +212,6 @@ def linear_kernel(
             up = _row_times_panels(
                 x, codes2, scales2, mins2, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
             )
-    else:
-        acc = _rows_times_panels(
-            x, codes, scales, mins, row, row_inside, panel, lane,
-            k, bits, code_dtype, zero, group, has_min, BLOCK_M, BLOCK_N,
-        )  # fmt: skip
-        if gate != 0:
-            up = _rows_times_panels(
-                x, codes2, scales2, mins2, row, row_inside, panel, lane,
-                k, bits, code_dtype, zero, group, has_min, BLOCK_M, BLOCK_N,
-            )  # fmt: skip
     if gate != 0:
         acc = _activate(acc, gate) * up
     column = block_n * BLOCK_N + local

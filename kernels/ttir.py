@@ -66,20 +66,34 @@ def _source(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> ASTSource
 
 def to_ttir(kernel: Kernel, key: Mapping[str, Any], choice: Choice, locations: bool = True) -> str:
     """TTIR text of one choice after Triton's target-independent passes."""
+    try:
+        text = source_to_ttir(_source(kernel, key, choice), locations=locations)
+    except (
+        Exception
+    ) as error:  # Triton raises many kinds; all mean that the kernel does not compile
+        raise SpecError(f"{kernel.variant(key)}: {_last_line(error)}") from error
+    return _rename_entry(text, entry_name(kernel))
+
+
+def source_to_ttir(
+    source: ASTSource, *, optimize: bool = True, debug: bool = False, locations: bool = True
+) -> str:
+    """What Triton's front end makes of a function for a CPU. `optimize`: its target-independent passes
+    too; `debug`: with device_assert and checks for overflow."""
     context = ir.context()
     ir.load_dialects(context)
     functions = {
         "min_dot_size": lambda lhs, rhs: (1, 1, 1),
         "convert_custom_types": _no_custom_types,
     }
-    try:
-        module = _source(kernel, key, choice).make_ir(
-            _CPU_TARGET, _CPU_OPTIONS, functions, {}, context
-        )
-    except (
-        Exception
-    ) as error:  # Triton raises many kinds; all mean that the kernel does not compile
-        raise SpecError(f"{kernel.variant(key)}: {_last_line(error)}") from error
+    options = SimpleNamespace(**(vars(_CPU_OPTIONS) | {"debug": debug, "sanitize_overflow": debug}))
+    module = source.make_ir(_CPU_TARGET, options, functions, {}, context)
+    if optimize:
+        _run_passes(module, context)
+    return module.str() if locations else module.str_nodebug()
+
+
+def _run_passes(module: Any, context: Any) -> None:
     manager = ir.pass_manager(context)
     passes.common.add_inliner(manager)
     passes.common.add_canonicalizer(manager)
@@ -89,8 +103,6 @@ def to_ttir(kernel: Kernel, key: Mapping[str, Any], choice: Choice, locations: b
     passes.common.add_symbol_dce(manager)
     passes.ttir.add_loop_unroll(manager)
     manager.run(module, "ttir")
-    text = module.str() if locations else module.str_nodebug()
-    return _rename_entry(text, entry_name(kernel))
 
 
 def entry_name(kernel: Kernel) -> str:

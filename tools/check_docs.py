@@ -12,13 +12,12 @@ Also checked: `./dev COMMAND` names a command that the script has.
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import re
 import sys
 from pathlib import Path
 
-from repo_files import ROOT, repo_files
+from repo_files import repo_files, run_check
 
 SUFFIXES = ("cc", "h", "c", "py", "md", "toml", "rs", "txt", "json", "jsonl", "cmake", "sh", "td")
 PATH_LIKE = re.compile(r"^\.?[\w./*+@-]+$")
@@ -100,14 +99,5 @@ def check(root: Path) -> list[str]:
     return [p for doc in documents for p in check_document(root, doc, names, commands)]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT)
-    problems = check(parser.parse_args().root)
-    for problem in problems:
-        print(f"check_docs: {problem}", file=sys.stderr)
-    return 1 if problems else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_check(check, __doc__))

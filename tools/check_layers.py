@@ -7,12 +7,11 @@ it may include too. A folder that is not in the table fails, so that a new layer
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
-from repo_files import ROOT, repo_files
+from repo_files import repo_files, run_check
 
 LAYERS: dict[str, set[str]] = {
     "base": set(),
@@ -23,7 +22,7 @@ LAYERS: dict[str, set[str]] = {
     "text": {"base"},
     "loadgen": {"base"},
     "weights": {"quant", "text"},
-    "ops": {"quant", "kernels"},
+    "ops": {"quant"},
     "nn": {"ops", "weights"},
     "models": {"nn"},
     "kv": {"base"},
@@ -35,9 +34,9 @@ LAYERS: dict[str, set[str]] = {
 }
 # Headers of libraries that only these layers may include.
 LIBRARY_HOME = {"mlir/": {"compiler"}, "llvm/": {"compiler"}, "lld/": {"compiler"}}
-# Headers generated from kernels/*.py: launches are written in ops (and where weights are repacked).
-GENERATED = re.compile(r"^kernels/|^kernels\.h$")
-GENERATED_HOME = {"ops", "quant", "nn", "engine", "device", "tensor"}
+# Headers generated from kernels/*.py: launches are written in ops, and in quant where weights are repacked;
+# the engine asks for the pack of these kernels.
+GENERATED_HOME = {"kernels/kernels.h": {"ops", "quant"}, "kernels/identity.h": {"engine"}}
 VENDOR = re.compile(r"\b(cuda|cudnn|cublas|hipblas|rocm|nvrtc|hip_runtime)\w*\.h", re.IGNORECASE)
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -92,8 +91,12 @@ def check_include(layer: str, allowed: set[str], header: str, is_test: bool) -> 
     for prefix, homes in LIBRARY_HOME.items():
         if header.startswith(prefix) and layer not in homes:
             return f'"{header}": only {", ".join(sorted(homes))} may include {prefix}'
-    if GENERATED.match(header) and layer not in GENERATED_HOME:
-        return f'"{header}": generated kernel headers belong to {", ".join(sorted(GENERATED_HOME))}'
+    if header.startswith("kernels/"):
+        homes = GENERATED_HOME.get(header)
+        if homes is None:
+            return f'"{header}": no such header is generated'
+        if layer not in homes:
+            return f'"{header}": only {", ".join(sorted(homes))} may include it'
     if VENDOR.search(header) and layer != "device":
         return f'"{header}": vendor headers stay in src/device/'
     return None
@@ -116,14 +119,5 @@ def check(root: Path) -> list[str]:
     return problems
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT)
-    problems = check(parser.parse_args().root)
-    for problem in problems:
-        print(f"check_layers: {problem}", file=sys.stderr)
-    return 1 if problems else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_check(check, __doc__))

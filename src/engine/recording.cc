@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "kernels/kernels.h"
+#include "kernels/identity.h"
 #include "src/base/atomic_file.h"
 #include "src/base/paths.h"
 #include "src/device/drivers.h"

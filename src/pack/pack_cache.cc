@@ -151,11 +151,11 @@ Status build_pack(const PackRequest& request, const PackBuildOptions& options,
 Result<Pack> open_or_build_pack(const PackRequest& request, const PackBuildOptions& options) {
   NEREID_TRY(const std::string path, cached_pack_path(request));
   std::string problem = fmt::format("no kernel pack for {} at {}", request.target, path);
-  if (is_file(path)) {
+  const bool is_there = is_file(path);
+  if (is_there) {
     auto cached = open_pack(path, request, options);
     if (cached) return cached;
     problem = cached.error().message;
-    log_warn("{}; looking for another", problem);
   }
   const auto tools = find_toolchain();
   if (!options.allow_build || !tools) {
@@ -169,6 +169,7 @@ Result<Pack> open_or_build_pack(const PackRequest& request, const PackBuildOptio
     return error("{}, and it cannot be built here: {}; {}", problem, tools.error().message,
                  compile_hint(request));
   }
+  if (is_there) log_warn("{}; building it again", problem);
   NEREID_RETURN_IF_ERROR(make_directories(std::filesystem::path(path).parent_path().string()));
   NEREID_RETURN_IF_ERROR(build_pack(request, options, path));
   return open_pack(path, request, options);

@@ -98,8 +98,9 @@ def test_damaged_pack(nereid: Nereid, tiny_model, cache: Path, damage: str) -> N
         "text": b"not a pack at all\n" * 100,
     }[damage]
     cache.write_bytes(broken)
-    message = run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN).error()
-    assert cache.name in message
+    refused = run_tiny(nereid, tiny_model, cache, **NO_TOOLCHAIN)
+    assert cache.name in refused.error()
+    assert refused.err.count(cache.name) == 1
     assert cache.read_bytes() == broken
     # With the toolchain it is made anew.
     assert run_tiny(nereid, tiny_model, cache).json()["token_ids"]

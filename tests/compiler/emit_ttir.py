@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, Mapping
 
-from triton._C.libtriton import ir, passes
-from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource
 
-_TARGET = GPUTarget("cpu", "x86", 1)
-_OPTIONS = SimpleNamespace(
-    arch="x86",
-    debug=False,
-    sanitize_overflow=False,
-    supported_fp8_dtypes=("fp8e5", "fp8e4nv"),
-    deprecated_fp8_dot_operand_dtypes=(),
-    default_dot_input_precision="ieee",
-    allowed_dot_input_precisions=("ieee", "tf32", "tf32x3", "bf16x3", "bf16x6"),
-    max_num_imprecise_acc_default=0,
-    num_warps=1,
-    num_ctas=1,
-)
-
-
-def _no_custom_types(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError("fp8e4b15 is not supported on a CPU")
+from kernels.ttir import source_to_ttir
 
 
 def emit_ttir(
@@ -46,20 +27,5 @@ def emit_ttir(
         (names.index(name),): [["tt.divisibility", value]]
         for name, value in (divisibility or {}).items()
     }
-    context = ir.context()
-    ir.load_dialects(context)
-    options = SimpleNamespace(**{**vars(_OPTIONS), "debug": debug, "sanitize_overflow": debug})
-    functions = {"min_dot_size": lambda lhs, rhs: (1, 1, 1), "convert_custom_types": _no_custom_types}
     source = ASTSource(fn, full, constexprs=dict(constexprs), attrs=attributes)
-    module = source.make_ir(_TARGET, options, functions, {}, context)
-    if optimize:
-        manager = ir.pass_manager(context)
-        passes.common.add_inliner(manager)
-        passes.common.add_canonicalizer(manager)
-        passes.ttir.add_combine(manager)
-        passes.ttir.add_reorder_broadcast(manager)
-        passes.common.add_cse(manager)
-        passes.common.add_symbol_dce(manager)
-        passes.ttir.add_loop_unroll(manager)
-        manager.run(module, "ttir")
-    return module.str()
+    return source_to_ttir(source, optimize=optimize, debug=debug)

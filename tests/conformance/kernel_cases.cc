@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/identity.h"
 #include "kernels/kernels.h"
 #include "src/base/check.h"
 #include "src/device/drivers.h"

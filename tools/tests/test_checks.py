@@ -36,6 +36,10 @@ def write(root: Path, name: str, text: str) -> None:
         ("src/ops/x.cc", "<cuda_runtime.h>", "vendor headers stay in src/device/"),
         ("src/misc/x.h", "<vector>", "layer 'misc' is not in the table"),
         ("src/ops/x.cc", '"tests/support/fake.h"', "only tests include tests/"),
+        ("src/nn/x.cc", '"kernels/kernels.h"', "only ops, quant may include it"),
+        ("src/engine/x.cc", '"kernels/kernels.h"', "only ops, quant may include it"),
+        ("src/device/x.cc", '"kernels/identity.h"', "only engine may include it"),
+        ("src/ops/x.cc", '"kernels/other.h"', "no such header is generated"),
     ],
 )
 def test_layers_refuses(tmp_path: Path, file: str, include: str, message: str) -> None:
@@ -51,6 +55,8 @@ def test_layers_accepts_downward_includes(tmp_path: Path) -> None:
     write(tmp_path, "apps/nereid/run.cc", '#include "src/engine/engine.h"\n#include <vector>\n')
     write(tmp_path, "src/compiler/x.cc", '#include "mlir/IR/Module.h"\n')
     write(tmp_path, "src/ops/x_test.cc", '#include "tests/support/fake.h"\n')
+    write(tmp_path, "src/ops/x.cc", '#include "kernels/kernels.h"\n')
+    write(tmp_path, "src/engine/x.cc", '#include "kernels/identity.h"\n')
     assert run("check_layers.py", tmp_path).returncode == 0
 
 
