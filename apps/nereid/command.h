@@ -36,6 +36,7 @@ void add_run(CLI::App& app, Environment& environment);
 void add_chat(CLI::App& app, Environment& environment);
 void add_eval(CLI::App& app, Environment& environment);
 void add_bench(CLI::App& app, Environment& environment);
+void add_bench_serve(CLI::App& app, Environment& environment);
 void add_inspect(CLI::App& app, Environment& environment);
 void add_devices(CLI::App& app, Environment& environment);
 void add_compile(CLI::App& app, Environment& environment);

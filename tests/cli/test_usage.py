@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import Nereid
 
-COMMANDS = ["run", "chat", "eval", "bench", "inspect", "devices", "compile"]
+COMMANDS = ["run", "chat", "eval", "bench", "bench-serve", "inspect", "devices", "compile"]
 # Flags that the help of a command must explain.
 FLAGS = {
     "run": "--model --device --dtype --threads --max-context --pack --trace --messages --raw --json --system "
@@ -13,6 +13,7 @@ FLAGS = {
     "chat": "--model --system --temperature --seed --max-tokens",
     "eval": "--input --top-logprobs --perplexity --model --dtype token_ids messages logprobs",
     "bench": "--prefill --decode --context --batch --json --threads",
+    "bench-serve": "--url --endpoint --model --concurrency --request-rate --num-requests --duration --goodput --json",
     "inspect": "--json --tensors --model",
     "devices": "--json",
     "compile": "MODEL --target --out --dtype",
