@@ -30,10 +30,9 @@ class PlainStream : public ByteStream {
         co_await asio::async_write(socket_, asio::buffer(bytes.data(), bytes.size()), kAsTuple);
     co_return !failure;
   }
-  Awaitable<> shutdown_send() override {
+  void shutdown_send(std::shared_ptr<void>) override {
     boost::system::error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
-    co_return;
   }
   tcp::socket& socket() override { return socket_; }
 
@@ -60,11 +59,10 @@ class TlsStream : public ByteStream {
         co_await asio::async_write(stream_, asio::buffer(bytes.data(), bytes.size()), kAsTuple);
     co_return !failure;
   }
-  Awaitable<> shutdown_send() override {
-    // Sends close_notify and would wait for the client's; the connection's deadline ends that.
-    co_await stream_.async_shutdown(kAsTuple);
-    boost::system::error_code ignored;
-    socket().shutdown(tcp::socket::shutdown_send, ignored);
+  void shutdown_send(std::shared_ptr<void> keep) override {
+    // Sends close_notify and then waits for the client's, which nobody here does: the read loop
+    // sees the end first, and a read after the end of a socket never returns (epoll tells it once).
+    stream_.async_shutdown([keep = std::move(keep)](const boost::system::error_code&) {});
   }
   tcp::socket& socket() override { return stream_.next_layer(); }
 

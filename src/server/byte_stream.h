@@ -20,8 +20,9 @@ class ByteStream {
   virtual Awaitable<size_t> read_some(std::span<char> into) = 0;
   // All of it. False: error.
   virtual Awaitable<bool> write(std::string_view bytes) = 0;
-  // Tells the client that nothing more comes; it may still send.
-  virtual Awaitable<> shutdown_send() = 0;
+  // Begins to tell the client that nothing more comes; it may still send. The stream lives until
+  // `keep` is let go.
+  virtual void shutdown_send(std::shared_ptr<void> keep) = 0;
   virtual boost::asio::ip::tcp::socket& socket() = 0;
 };
 

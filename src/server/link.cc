@@ -103,13 +103,10 @@ Awaitable<bool> Link::send(std::string_view bytes) {
 }
 
 Awaitable<> Link::finish() {
-  if (closed_) co_return;
   discarding_ = true;
   space_.notify();
   const auto deadline = Clock::now() + kLinger;
-  begin_operation(kLinger);
-  co_await stream_->shutdown_send();
-  end_operation();
+  if (!gone_ && !closed_) stream_->shutdown_send(shared_from_this());
   while (!gone_ && !closed_ && Clock::now() < deadline) {
     bytes_.expires_at(deadline);
     co_await bytes_.async_wait(asio::as_tuple(asio::use_awaitable));
