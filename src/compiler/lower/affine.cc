@@ -72,11 +72,35 @@ std::optional<Lanes> Emitter::multiply_lanes(const Lanes& a, const Lanes& b) {
   return Lanes::make_affine(base, scale, a.pattern);
 }
 
+// Programs use narrow integers because these wrap; 32 bits and more are indices that do not.
+bool Emitter::may_wrap(llvm::Type* type) {
+  return type->isIntegerTy() && type->getIntegerBitWidth() < 32;
+}
+
+// An affine value is exact modulo 2^width only. Here the same lanes such that reading each as
+// `value + scale * pattern[lane]` without wrapping is exact too: folded where the base is constant,
+// else a vector.
+Lanes Emitter::unwrap_lanes(const Lanes& x, unsigned lanes) {
+  if (!x.affine()) return x;
+  auto* base = llvm::dyn_cast<llvm::ConstantInt>(x.value);
+  if (!base || x.scale) return Lanes::make_vector(vector_of(x, lanes));
+  unsigned width = base->getBitWidth();
+  std::vector<int64_t> offsets;
+  for (int64_t offset : *x.pattern) {
+    llvm::APInt wide(64,
+                     static_cast<uint64_t>(base->getSExtValue()) + static_cast<uint64_t>(offset));
+    int64_t wrapped = wide.trunc(width).sext(64).getSExtValue();
+    offsets.push_back(wrapped - base->getSExtValue());
+  }
+  return Lanes::make_affine(x.value, nullptr, patterns_.intern(std::move(offsets)));
+}
+
 // x / c and x % c where no group of lanes crosses a multiple of c.
 std::optional<Lanes> Emitter::divide_lanes(mlir::Operation* op, const Lanes& a, const Lanes& b,
                                            bool remainder) {
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(b.value);
   if (!a.affine() || a.scale || !b.uniform() || !constant) return std::nullopt;
+  if (may_wrap(a.value->getType())) return std::nullopt;
   int64_t divisor = constant->getSExtValue();
   if (divisor <= 0 || !known_nonnegative(a.value)) return std::nullopt;
   int64_t unit = divisor & -divisor;  // power of two part: alignments are powers of two
@@ -114,7 +138,8 @@ std::optional<Lanes> Emitter::affine_op(mlir::Operation* op, llvm::ArrayRef<Lane
   if (mlir::isa<arith::MulIOp>(op)) return multiply_lanes(x[0], x[1]);
   if (mlir::isa<arith::ShLIOp>(op) && x[1].uniform()) {
     auto* amount = llvm::dyn_cast<llvm::ConstantInt>(x[1].value);
-    if (!amount || amount->getValue().uge(31)) return std::nullopt;
+    unsigned width = x[1].value->getType()->getIntegerBitWidth();
+    if (!amount || amount->getValue().uge(std::min(31u, width))) return std::nullopt;
     Lanes factor = Lanes::make_uniform(
         llvm::ConstantInt::get(x[1].value->getType(), int64_t{1} << amount->getZExtValue()));
     return multiply_lanes(x[0], factor);
@@ -122,13 +147,16 @@ std::optional<Lanes> Emitter::affine_op(mlir::Operation* op, llvm::ArrayRef<Lane
   if (mlir::isa<arith::TruncIOp>(op) && x[0].affine()) {
     llvm::Type* type = type_of(op->getResult(0).getType());
     llvm::Value* scale = x[0].scale ? builder_.CreateTrunc(x[0].scale, type) : nullptr;
-    return Lanes::make_affine(builder_.CreateTrunc(x[0].value, type), scale, x[0].pattern);
+    Lanes low = Lanes::make_affine(builder_.CreateTrunc(x[0].value, type), scale, x[0].pattern);
+    // Cutting off high bits is meant to wrap, also within an address.
+    return mode == Mode::kAddress ? unwrap_lanes(low, lanes) : low;
   }
   if (mlir::isa<arith::DivUIOp, arith::RemUIOp, arith::DivSIOp, arith::RemSIOp>(op) &&
       mode == Mode::kAddress) {
     return divide_lanes(op, x[0], x[1], mlir::isa<arith::RemUIOp, arith::RemSIOp>(op));
   }
   if (mlir::isa<arith::ExtSIOp, arith::ExtUIOp>(op) && x[0].affine() && mode == Mode::kAddress) {
+    if (may_wrap(x[0].value->getType())) return std::nullopt;
     llvm::Type* type = type_of(op->getResult(0).getType());
     bool is_signed = mlir::isa<arith::ExtSIOp>(op);
     auto extend = [&](llvm::Value* value) {
@@ -140,8 +168,10 @@ std::optional<Lanes> Emitter::affine_op(mlir::Operation* op, llvm::ArrayRef<Lane
   return std::nullopt;
 }
 
-Lanes Emitter::add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type pointee,
+Lanes Emitter::add_pointer(const Lanes& pointer, const Lanes& given_offset, mlir::Type pointee,
                            unsigned lanes) {
+  bool wraps = given_offset.affine() && may_wrap(given_offset.value->getType());
+  Lanes offset = wraps ? unwrap_lanes(given_offset, lanes) : given_offset;
   llvm::Type* bytes = builder_.getInt8Ty();
   llvm::Type* wide = builder_.getInt64Ty();
   int64_t size = element_bytes(pointee);

@@ -201,7 +201,7 @@ void Emitter::hint_offset(scf::ForOp op, unsigned k, llvm::PHINode* offset) {
     nonnegative &= known_nonnegative(value);
   }
   align_hints_[offset] = align;
-  if (nonnegative) nonnegative_hints_.insert(offset);
+  if (nonnegative && !may_wrap(offset->getType())) nonnegative_hints_.insert(offset);
 }
 
 llvm::Value* Emitter::next_carried(scf::ForOp op, unsigned k, llvm::PHINode* phi) {

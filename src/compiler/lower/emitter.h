@@ -19,7 +19,8 @@ namespace nereid::lower {
 using Builder = llvm::IRBuilder<llvm::InstSimplifyFolder>;
 
 // Integers are evaluated exactly (kValue), or as parts of an address (kAddress), where arithmetic
-// may be assumed not to wrap: an address that wraps would be outside of any object.
+// of 32 bits and more may be assumed not to wrap: an address that wraps would be outside of any
+// object. Narrower arithmetic and truncations wrap on purpose and are exact in both.
 enum class Mode { kValue, kAddress };
 
 // How a nest walks a shape: `lanes` elements at once, spread over the dimensions by `lane_shape`.
@@ -153,6 +154,8 @@ class Emitter {
                                     bool remainder);
   Lanes add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type pointee, unsigned lanes);
   Pattern combine(Pattern a, Pattern b, int64_t sign);
+  static bool may_wrap(llvm::Type* type);  // also within addresses
+  Lanes unwrap_lanes(const Lanes& x, unsigned lanes);
   Lanes settle(const Lanes& value);  // what lanes share goes into the base
   Pattern scale_pattern(Pattern pattern, int64_t factor);
 

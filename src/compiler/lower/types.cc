@@ -128,7 +128,7 @@ int64_t Emitter::known_align(llvm::Value* value, int depth) {
   }
 }
 
-// Not negative as long as no signed arithmetic wrapped.
+// Not negative as long as no signed arithmetic of 32 bits and more wrapped.
 bool Emitter::known_nonnegative(llvm::Value* value, int depth) {
   if (auto* constant = llvm::dyn_cast<llvm::ConstantInt>(value)) return !constant->isNegative();
   if (nonnegative_hints_.contains(value)) return true;
@@ -138,6 +138,7 @@ bool Emitter::known_nonnegative(llvm::Value* value, int depth) {
   switch (op->getOpcode()) {
     case llvm::Instruction::Add:
     case llvm::Instruction::Mul:
+      return !may_wrap(value->getType()) && operand(0) && operand(1);
     case llvm::Instruction::Or:
     case llvm::Instruction::SDiv:
     case llvm::Instruction::SRem:
@@ -145,6 +146,7 @@ bool Emitter::known_nonnegative(llvm::Value* value, int depth) {
     case llvm::Instruction::And:
       return operand(0) || operand(1);
     case llvm::Instruction::Shl:
+      return !may_wrap(value->getType()) && operand(0);
     case llvm::Instruction::SExt:
     case llvm::Instruction::AShr:
     case llvm::Instruction::UDiv:
