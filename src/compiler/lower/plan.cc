@@ -221,25 +221,6 @@ double Planner::lazy_cost(mlir::Value value) {
   return cost;
 }
 
-// A load must not move past a write that may touch what it reads.
-bool Planner::load_is_endangered(tt::LoadOp load, const Readers& readers) {
-  if (load.getIsVolatile() || readers.other_block) return true;
-  unsigned from = plan_.position[load];
-  auto next = llvm::upper_bound(writes_, from);
-  if (next == writes_.end() || *next > readers.last) return false;
-  if (*next < readers.last) return true;
-  // The last reader is itself a write: fine when it writes where this reads, or elsewhere.
-  for (auto [root, times] : readers.roots) {
-    if (plan_.position[root] != readers.last) continue;
-    auto store = mlir::dyn_cast<tt::StoreOp>(root);
-    if (!store) return true;
-    if (store.getPtr() == load.getPtr()) return false;
-    mlir::Value from_root = pointer_root(load.getPtr()), to_root = pointer_root(store.getPtr());
-    return !from_root || !to_root || from_root == to_root;
-  }
-  return true;
-}
-
 bool Planner::is_yielded(mlir::Value value) {
   for (mlir::OpOperand& use : value.getUses()) {
     mlir::Operation* user = use.getOwner();

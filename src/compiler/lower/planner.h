@@ -1,4 +1,5 @@
-// Internals of make_plan (plan.cc: which tensors are stored, storage.cc: where).
+// Internals of make_plan (plan.cc: which tensors are stored, hazards.cc: which loads a write
+// endangers, storage.cc: where buffers lie).
 #pragma once
 
 #include "src/compiler/lower/plan.h"
@@ -29,16 +30,19 @@ class Planner {
   void collect_readers(mlir::Value value);
   double own_cost(mlir::Operation* op);
   double lazy_cost(mlir::Value value);
-  bool load_is_endangered(mlir::triton::LoadOp load, const Readers& readers);
   bool is_yielded(mlir::Value value);
   bool is_index_like(mlir::Value value);
   bool decide(mlir::Operation* op, mlir::Value value);
+
+  // hazards.cc
+  bool reads_in_place(mlir::Operation* op, mlir::Value carried);
+  bool addresses_differ(mlir::Value pointer);
+  bool load_is_endangered(mlir::triton::LoadOp load, const Readers& readers);
 
   // storage.cc
   void assign_buffers();
   void assign_loop(mlir::scf::ForOp loop);
   void share_with_carried(mlir::Value yielded, mlir::Value carried, int buffer);
-  bool reads_in_place(mlir::Operation* op, mlir::Value carried);
   int new_buffer(mlir::Value value);
   void extend(int buffer, mlir::Value value, unsigned from);
   void place_buffers();

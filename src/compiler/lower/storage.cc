@@ -34,33 +34,6 @@ void Planner::extend(int index, mlir::Value value, unsigned from) {
   }
 }
 
-// May `op` compute its result into the storage of `carried` while reading it? Only if each element
-// depends on no other element of `carried`.
-bool Planner::reads_in_place(mlir::Operation* op, mlir::Value carried) {
-  llvm::SmallVector<std::pair<mlir::Value, bool>, 8> work;  // value, still at the same element
-  llvm::DenseSet<std::pair<mlir::Value, unsigned>> seen;
-  if (auto dot = mlir::dyn_cast<tt::DotOp>(op)) {
-    work = {{dot.getA(), false}, {dot.getB(), false}, {dot.getC(), true}};
-  } else if (is_elementwise_op(op)) {
-    for (mlir::Value operand : op->getOperands()) work.push_back({operand, true});
-  } else {
-    for (mlir::Value operand : op->getOperands()) work.push_back({operand, false});
-  }
-  while (!work.empty()) {
-    auto [value, aligned] = work.pop_back_val();
-    if (!seen.insert({value, aligned}).second) continue;
-    if (value == carried) {
-      if (!aligned) return false;
-      continue;
-    }
-    mlir::Operation* producer = value.getDefiningOp();
-    if (!producer || stored_.count(value) || !is_tensor(value)) continue;
-    bool same = aligned && is_elementwise_op(producer);
-    for (mlir::Value operand : producer->getOperands()) work.push_back({operand, same});
-  }
-  return true;
-}
-
 // Lets the value that a loop yields for `carried` be computed in place.
 void Planner::share_with_carried(mlir::Value yielded, mlir::Value carried, int buffer) {
   mlir::Operation* op = yielded.getDefiningOp();
