@@ -54,7 +54,7 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
-  return RunnerOptions{.types = {.compute = compute, .cache = compute},
+  return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = bf16},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
                        .max_rows = options.max_step_tokens,

@@ -34,7 +34,8 @@ SequenceSlice Sequence::slice(int32_t count, LogitRows logits) const {
       .tokens = std::span(ids_).subspan(static_cast<size_t>(cached_), static_cast<size_t>(count)),
       .first_position = cached_,
       .pages = pages_,
-      .logits = logits};
+      .logits = logits,
+      .decode = count == 1 && cached_ >= given_};
 }
 
 void Sequence::clear() {

@@ -2,6 +2,9 @@
 // norm -> head.
 #include "src/nn/decoder.h"
 
+#include <algorithm>
+#include <array>
+
 #include "src/base/check.h"
 #include "src/ops/activation.h"
 #include "src/ops/attention.h"
@@ -36,8 +39,28 @@ Tensor Decoder::residual(int64_t rows) const {
   return Tensor(DType::kF32, {rows, spec_.hidden_size}, activations_.residual.ptr());
 }
 
-Tensor Decoder::normed(int64_t rows) const {
-  return Tensor(types_.compute, {rows, spec_.hidden_size}, activations_.normed.ptr());
+bool Decoder::coded(const quant::Weight& weight) const {
+  return types_.codes && ops::takes_codes(weight);
+}
+
+ops::ActivationRows Decoder::rows_of(const LinearInput& input, bool codes, int64_t rows,
+                                     int64_t width) const {
+  if (!codes) return Tensor(types_.compute, {rows, width}, input.numbers.ptr());
+  const int64_t groups = width / ops::kCodeGroup;
+  return {Tensor(DType::kI8, {rows, width}, input.codes.ptr()),
+          Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
+          Tensor(DType::kF32, {rows, groups}, input.sums.ptr())};
+}
+
+ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,
+                                      int64_t rows) const {
+  return rows_of(input, coded(weight), rows, weight.k);
+}
+
+Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, int64_t rows) {
+  if (!coded(reader)) return {};
+  return ops::encode_rows(*launcher_, {.x = rows_of(input, false, rows, reader.k).values,
+                                       .out = rows_of(input, true, rows, reader.k)});
 }
 
 Tensor Decoder::cache(const Buffer& buffer) const {
@@ -47,20 +70,29 @@ Tensor Decoder::cache(const Buffer& buffer) const {
       buffer.ptr());
 }
 
-// normed = RMSNorm(residual)
-Status Decoder::norm(const Buffer& weight, int64_t rows) {
-  return ops::rms_norm(*launcher_,
-                       {.x = residual(rows),
-                        .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
-                        .out = normed(rows),
-                        .eps = spec_.norm.eps});
+// normed = RMSNorm(residual), in the forms that its readers take
+Status Decoder::norm(const Buffer& weight, int64_t rows,
+                     std::span<const LinearWeights* const> readers) {
+  for (const bool codes : {false, true}) {
+    if (std::ranges::none_of(
+            readers, [&](const LinearWeights* reader) { return coded(reader->weight) == codes; })) {
+      continue;
+    }
+    NEREID_RETURN_IF_ERROR(ops::rms_norm(
+        *launcher_, {.x = residual(rows),
+                     .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
+                     .out = rows_of(activations_.normed, codes, rows, spec_.hidden_size),
+                     .eps = spec_.norm.eps}));
+  }
+  return {};
 }
 
 Status Decoder::attend(size_t layer, const StepInputs& inputs) {
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
   const Tensor q(types_.compute, {rows, attention.q_size()}, activations_.q.ptr());
-  const Tensor out(types_.compute, {rows, attention.q_size()}, activations_.attention.ptr());
+  const Tensor out(types_.compute, {rows, attention.q_size()},
+                   activations_.attention.numbers.ptr());
   for (const AttentionGroup& group : inputs.groups) {
     NEREID_RETURN_IF_ERROR(ops::attention(
         *launcher_,
@@ -98,12 +130,14 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
   const LayerWeights& weights = weights_.layers[layer];
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
-  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows));
+  std::vector<const LinearWeights*> readers;
+  for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
+  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows, readers));
 
   const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
     NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = normed(rows),
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, rows),
                                  .weight = &part.weight,
                                  .bias = part.bias.ptr(),
                                  .out = qkv.columns(part.column, part.weight.n)}));
@@ -129,9 +163,10 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
        .k_cache = cache(kv_.keys[layer]),
        .v_cache = cache(kv_.values[layer])}));
   NEREID_RETURN_IF_ERROR(attend(layer, inputs));
-  return ops::linear(*launcher_, {.x = Tensor(types_.compute, {rows, attention.q_size()},
-                                              activations_.attention.ptr()),
-                                  .weight = &weights.attention_out.weight,
+  const quant::Weight& out_weight = weights.attention_out.weight;
+  NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, rows));
+  return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, rows),
+                                  .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
                                   .out = residual(rows),
                                   .residual = true});
@@ -140,29 +175,39 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
 Status Decoder::mlp_block(size_t layer, int64_t rows) {
   const LayerWeights& weights = weights_.layers[layer];
-  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows));
+  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows, std::array{&weights.gate, &weights.up}));
   const int64_t width = spec_.mlp.intermediate_size;
-  const Tensor hidden(types_.compute, {rows, width}, activations_.mlp.ptr());
+  const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
+  // Only a layer that takes codes gives codes.
+  const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
   if (weights.fused_gate(spec_)) {
-    NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = normed(rows),
-                                                    .weight = &weights.gate.weight,
-                                                    .up = &weights.up.weight,
-                                                    .gate = gate_of(spec_.mlp.activation),
-                                                    .out = hidden}));
+    NEREID_RETURN_IF_ERROR(
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, rows),
+                                 .weight = &gate_weight,
+                                 .up = &weights.up.weight,
+                                 .gate = gate_of(spec_.mlp.activation),
+                                 .out = rows_of(activations_.mlp, coded_out, rows, width)}));
   } else {
     const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
     const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
     for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
-      NEREID_RETURN_IF_ERROR(ops::linear(
-          *launcher_,
-          {.x = normed(rows), .weight = &part->weight, .bias = part->bias.ptr(), .out = out}));
+      NEREID_RETURN_IF_ERROR(
+          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, rows),
+                                   .weight = &part->weight,
+                                   .bias = part->bias.ptr(),
+                                   .out = out}));
     }
-    NEREID_RETURN_IF_ERROR(ops::gated_product(
-        *launcher_,
-        {.gate = gate, .up = up, .out = hidden, .activation = gate_of(spec_.mlp.activation)}));
+    NEREID_RETURN_IF_ERROR(
+        ops::gated_product(*launcher_, {.gate = gate,
+                                        .up = up,
+                                        .out = rows_of(activations_.mlp, false, rows, width).values,
+                                        .activation = gate_of(spec_.mlp.activation)}));
   }
-  return ops::linear(*launcher_, {.x = hidden,
-                                  .weight = &weights.down.weight,
+  if (!coded_out) {
+    NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
+  }
+  return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, rows),
+                                  .weight = &down,
                                   .bias = weights.down.bias.ptr(),
                                   .out = residual(rows),
                                   .residual = true});
@@ -174,7 +219,8 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
   if (count == 0) return Tensor();
   NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
                limits_.max_logit_rows);
-  const Tensor rows(types_.compute, {count, spec_.hidden_size}, activations_.head_normed.ptr());
+  const quant::Weight& head = weights_.head(spec_);
+  const ops::ActivationRows rows = input_of(activations_.head_normed, head, count);
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = residual(inputs.tokens.dim(0)),
                    .index = inputs.logit_rows,
@@ -182,8 +228,7 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
                    .out = rows,
                    .eps = spec_.norm.eps}));
   const Tensor logits(DType::kF32, {count, spec_.vocab_size}, activations_.logits.ptr());
-  NEREID_RETURN_IF_ERROR(
-      ops::linear(*launcher_, {.x = rows, .weight = &weights_.head(spec_), .out = logits}));
+  NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = rows, .weight = &head, .out = logits}));
   return logits;
 }
 

@@ -2,11 +2,14 @@
 // name.
 #pragma once
 
+#include <span>
+
 #include "src/base/result.h"
 #include "src/device/launcher.h"
 #include "src/nn/decoder_spec.h"
 #include "src/nn/decoder_weights.h"
 #include "src/nn/step.h"
+#include "src/ops/activation_rows.h"
 
 namespace nereid::nn {
 
@@ -23,21 +26,32 @@ struct DecoderLimits {
 struct DecoderTypes {
   DType compute = DType::kF32;  // inputs of matrix products and attention
   DType cache = DType::kF32;
+  // Layers whose weights are group-quantised take their input as 8-bit codes
+  // (ops/activation_rows.h).
+  bool codes = false;
+};
+
+// The input of linear layers: as numbers for some weights, as codes for others. A model uses what
+// its weights need; the rest stays empty.
+struct LinearInput {
+  Buffer numbers;       // compute [max_rows, width]
+  Buffer codes;         // i8 [max_rows, width]
+  Buffer scales, sums;  // f32 [max_rows, width / 32]
 };
 
 // Activations of a step; every step overwrites them.
 struct Activations {
-  Buffer residual;     // f32 [max_rows, hidden]
-  Buffer normed;       // compute [max_rows, hidden]
-  Buffer qkv;          // f32 [max_rows, q + 2 kv]
-  Buffer q;            // compute [max_rows, q]
-  Buffer attention;    // compute [max_rows, q]
-  Buffer partial;      // f32 [max_decode_rows, num_heads, decode_splits, head_dim]
-  Buffer lse;          // f32 [max_decode_rows, num_heads, decode_splits]
-  Buffer mlp;          // compute [max_rows, intermediate]
-  Buffer gate, up;     // f32 [max_rows, intermediate]: only where gate and up cannot be fused
-  Buffer head_normed;  // compute [max_logit_rows, hidden]
-  Buffer logits;       // f32 [max_logit_rows, vocab]
+  Buffer residual;          // f32 [max_rows, hidden]
+  LinearInput normed;       // [max_rows, hidden]
+  Buffer qkv;               // f32 [max_rows, q + 2 kv]
+  Buffer q;                 // compute [max_rows, q]
+  LinearInput attention;    // [max_rows, q]
+  Buffer partial;           // f32 [max_decode_rows, num_heads, decode_splits, head_dim]
+  Buffer lse;               // f32 [max_decode_rows, num_heads, decode_splits]
+  LinearInput mlp;          // [max_rows, intermediate]
+  Buffer gate, up;          // f32 [max_rows, intermediate]: only where gate and up cannot be fused
+  LinearInput head_normed;  // [max_logit_rows, hidden]
+  Buffer logits;            // f32 [max_logit_rows, vocab]
 };
 
 class Decoder {
@@ -65,15 +79,24 @@ class Decoder {
           const DecoderLimits& limits);
 
   Status allocate();
+  Status allocate_inputs();
+  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers, bool codes);
   Status make_rope_tables();
   Status attention_block(size_t layer, const StepInputs& inputs);
   Status attend(size_t layer, const StepInputs& inputs);
   Status mlp_block(size_t layer, int64_t rows);
-  Status norm(const Buffer& weight, int64_t rows);
+  Status norm(const Buffer& weight, int64_t rows, std::span<const LinearWeights* const> readers);
   Result<Tensor> head(const StepInputs& inputs);
 
   Tensor residual(int64_t rows) const;
-  Tensor normed(int64_t rows) const;
+  // Whether the layer takes codes, and its input in the form that it takes.
+  bool coded(const quant::Weight& weight) const;
+  ops::ActivationRows rows_of(const LinearInput& input, bool codes, int64_t rows,
+                              int64_t width) const;
+  ops::ActivationRows input_of(const LinearInput& input, const quant::Weight& weight,
+                               int64_t rows) const;
+  // Fills the codes of `input` from its numbers, if the layer takes them.
+  Status encode(const LinearInput& input, const quant::Weight& reader, int64_t rows);
   Tensor cache(const Buffer& buffer) const;
 
   Launcher* launcher_;

@@ -45,17 +45,13 @@ Status Decoder::allocate() {
           : 0;
   Activations& a = activations_;
   NEREID_RETURN_IF_ERROR(make(a.residual, DType::kF32, rows, spec_.hidden_size));
-  NEREID_RETURN_IF_ERROR(make(a.normed, types_.compute, rows, spec_.hidden_size));
   NEREID_RETURN_IF_ERROR(make(a.qkv, DType::kF32, rows, attention.qkv_size()));
   NEREID_RETURN_IF_ERROR(make(a.q, types_.compute, rows, attention.q_size()));
-  NEREID_RETURN_IF_ERROR(make(a.attention, types_.compute, rows, attention.q_size()));
   NEREID_RETURN_IF_ERROR(make(a.partial, DType::kF32, split_rows, attention.head_dim));
   NEREID_RETURN_IF_ERROR(make(a.lse, DType::kF32, split_rows, 1));
-  NEREID_RETURN_IF_ERROR(make(a.mlp, types_.compute, rows, width));
   NEREID_RETURN_IF_ERROR(make(a.gate, DType::kF32, unfused ? rows : 0, width));
   NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
-  NEREID_RETURN_IF_ERROR(
-      make(a.head_normed, types_.compute, limits_.max_logit_rows, spec_.hidden_size));
+  NEREID_RETURN_IF_ERROR(allocate_inputs());
   NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
 
   kv_ = {.dtype = types_.cache, .num_pages = limits_.num_pages, .page_size = limits_.page_size};
@@ -67,6 +63,56 @@ Status Decoder::allocate() {
     NEREID_RETURN_IF_ERROR(make(kv_.values[layer], types_.cache, positions, attention.kv_size()));
   }
   return {};
+}
+
+Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
+                               bool codes) {
+  Device& device = launcher_->device();
+  const auto make = [&](Buffer& buffer, int64_t bytes) -> Status {
+    NEREID_TRY(buffer, Buffer::alloc(device, static_cast<uint64_t>(bytes)));
+    return {};
+  };
+  if (numbers) {
+    NEREID_RETURN_IF_ERROR(make(input.numbers, rows * width * dtype_size(types_.compute)));
+  }
+  if (!codes) return {};
+  const int64_t plane = rows * (width / ops::kCodeGroup) * int64_t{sizeof(float)};
+  NEREID_RETURN_IF_ERROR(make(input.codes, rows * width));
+  NEREID_RETURN_IF_ERROR(make(input.scales, plane));
+  return make(input.sums, plane);
+}
+
+// Inputs of linear layers, each in the forms that some layer reads or that codes are made from.
+Status Decoder::allocate_inputs() {
+  const auto any = [&](bool codes, auto... weights_of) {
+    return std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
+      return ((coded(weights_of(layer)) == codes) || ...);
+    });
+  };
+  const auto gate = [](const LayerWeights& layer) -> auto& { return layer.gate.weight; };
+  const auto up = [](const LayerWeights& layer) -> auto& { return layer.up.weight; };
+  const auto down = [](const LayerWeights& layer) -> auto& { return layer.down.weight; };
+  const auto out = [](const LayerWeights& layer) -> auto& { return layer.attention_out.weight; };
+  const auto any_qkv = [&](bool codes) {
+    return std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
+      return std::ranges::any_of(
+          layer.qkv, [&](const LinearWeights& part) { return coded(part.weight) == codes; });
+    });
+  };
+  const bool unfused = std::ranges::any_of(
+      weights_.layers, [&](const LayerWeights& layer) { return !layer.fused_gate(spec_); });
+  const int64_t rows = limits_.max_rows;
+  Activations& a = activations_;
+  NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
+                                        any(false, gate, up) || any_qkv(false),
+                                        any(true, gate, up) || any_qkv(true)));
+  NEREID_RETURN_IF_ERROR(
+      allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out)));
+  NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,
+                                        unfused || any(false, gate, down), any(true, down)));
+  const bool coded_head = coded(weights_.head(spec_));
+  return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,
+                        coded_head);
 }
 
 Status Decoder::make_rope_tables() {
@@ -90,20 +136,22 @@ Status Decoder::make_rope_tables() {
 std::vector<Decoder::NamedBuffer> Decoder::buffers() const {
   const Activations& a = activations_;
   std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
-                                  {"normed", -1, &a.normed},
                                   {"qkv", -1, &a.qkv},
                                   {"q", -1, &a.q},
-                                  {"attention", -1, &a.attention},
                                   {"partial", -1, &a.partial},
                                   {"lse", -1, &a.lse},
-                                  {"mlp", -1, &a.mlp},
                                   {"gate", -1, &a.gate},
                                   {"up", -1, &a.up},
-                                  {"head_normed", -1, &a.head_normed},
                                   {"logits", -1, &a.logits},
                                   {"rope_cosine", -1, &cosine_},
                                   {"rope_sine", -1, &sine_},
                                   {"embedding", -1, &weights_.embedding.codes}};
+  for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
+    all.push_back({"linear_input", -1, &input->numbers});
+    all.push_back({"linear_input_codes", -1, &input->codes});
+    all.push_back({"linear_input_scales", -1, &input->scales});
+    all.push_back({"linear_input_sums", -1, &input->sums});
+  }
   for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
     const auto index = static_cast<int32_t>(layer);
     all.push_back({"k_cache", index, &kv_.keys[layer]});

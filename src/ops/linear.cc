@@ -10,27 +10,35 @@ namespace {
 
 void check_linear(const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
-  NEREID_CHECK(args.x.dim(1) == weight.k && args.x.row_stride() == weight.k,
-               "x {}, weight [{}, {}]", args.x.text(), weight.n, weight.k);
-  NEREID_CHECK(args.out.dim(1) == weight.n && args.out.dim(0) == args.x.dim(0),
-               "x {}, weight [{}, {}], out {}", args.x.text(), weight.n, weight.k, args.out.text());
+  const Tensor &x = args.x.values, &out = args.out.values;
+  check_activation_rows(args.x);
+  check_activation_rows(args.out);
+  NEREID_CHECK(x.dim(1) == weight.k && x.row_stride() == weight.k, "x {}, weight [{}, {}]",
+               x.text(), weight.n, weight.k);
+  NEREID_CHECK(out.dim(1) == weight.n && out.dim(0) == x.dim(0), "x {}, weight [{}, {}], out {}",
+               x.text(), weight.n, weight.k, out.text());
+  NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
+  NEREID_CHECK(!args.out.scales || args.x.scales, "codes out of x {}", x.text());
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
                static_cast<int>(args.gate));
   NEREID_CHECK(args.up == nullptr || (args.up->n == weight.n && args.up->k == weight.k &&
                                       args.up->format == weight.format),
                "gate and up differ in shape or format");
-  NEREID_CHECK(!args.residual || args.out.dtype() == DType::kF32, "residual out {}",
-               args.out.text());
+  NEREID_CHECK(!args.residual || out.dtype() == DType::kF32, "residual out {}", out.text());
 }
 
 }  // namespace
+
+bool takes_codes(const quant::Weight& weight) {
+  return weight.format.group > 0 && weight.k % kCodeGroup == 0;
+}
 
 Status linear(Launcher& launcher, const LinearArgs& args) {
   check_linear(args);
   const quant::Weight& weight = *args.weight;
   const quant::Weight* up = args.up;
-  return launcher.launch<kernels::Linear>({.x_dtype = args.x.dtype(),
-                                           .out_dtype = args.out.dtype(),
+  return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
+                                           .out_dtype = args.out.values.dtype(),
                                            .bits = weight.format.bits,
                                            .code_dtype = weight.format.code_dtype,
                                            .zero = weight.format.zero,
@@ -39,11 +47,13 @@ Status linear(Launcher& launcher, const LinearArgs& args) {
                                            .has_min = weight.format.has_min,
                                            .n = weight.n,
                                            .k = weight.k,
-                                           .out_stride = args.out.row_stride(),
+                                           .out_stride = args.out.values.row_stride(),
                                            .has_bias = args.bias != 0,
                                            .residual = args.residual,
                                            .gate = static_cast<int64_t>(args.gate)},
-                                          {.x = args.x.ptr(),
+                                          {.x = args.x.values.ptr(),
+                                           .x_scales = args.x.scales.ptr(),
+                                           .x_sums = args.x.sums.ptr(),
                                            .codes = weight.codes.ptr(),
                                            .scales = weight.scales.ptr(),
                                            .mins = weight.mins.ptr(),
@@ -51,8 +61,10 @@ Status linear(Launcher& launcher, const LinearArgs& args) {
                                            .scales2 = up ? up->scales.ptr() : 0,
                                            .mins2 = up ? up->mins.ptr() : 0,
                                            .bias = args.bias,
-                                           .out = args.out.ptr(),
-                                           .rows = static_cast<int32_t>(args.x.dim(0))});
+                                           .out = args.out.values.ptr(),
+                                           .out_scales = args.out.scales.ptr(),
+                                           .out_sums = args.out.sums.ptr(),
+                                           .rows = static_cast<int32_t>(args.x.values.dim(0))});
 }
 
 Status embed(Launcher& launcher, const EmbedArgs& args) {

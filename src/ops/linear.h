@@ -3,6 +3,7 @@
 
 #include "src/base/result.h"
 #include "src/device/launcher.h"
+#include "src/ops/activation_rows.h"
 #include "src/quant/weight.h"
 #include "src/tensor/tensor.h"
 
@@ -13,15 +14,18 @@ namespace nereid::ops {
 enum class Gate : uint8_t { kNone = 0, kSilu = 1, kGeluTanh = 2, kGeluErf = 3 };
 
 struct LinearArgs {
-  Tensor x;                               // [rows, k], f32/bf16/f16, dense
+  ActivationRows x;                       // [rows, k], dense; codes need a quantised weight
   const quant::Weight* weight = nullptr;  // [n, k]
   const quant::Weight* up =
       nullptr;  // gated: out = gate(x weight^T) * (x up^T); same format as weight
   Gate gate = Gate::kNone;
   DevicePtr bias = 0;     // f32 [n]; 0: none
-  Tensor out;             // [rows, n]; may be a column slice of a wider matrix
+  ActivationRows out;     // [rows, n]; numbers may be a column slice of a wider matrix
   bool residual = false;  // out += product instead of out = product; out is f32
 };
+
+// Whether x may be codes.
+bool takes_codes(const quant::Weight& weight);
 
 // out = x weight^T (+ bias), gated or added to out.
 Status linear(Launcher& launcher, const LinearArgs& args);

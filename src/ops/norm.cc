@@ -7,21 +7,24 @@
 namespace nereid::ops {
 
 Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
-  const int64_t rows = args.out.dim(0);
-  const int64_t dim = args.out.dim(1);
+  const Tensor& out = args.out.values;
+  const int64_t rows = out.dim(0), dim = out.dim(1);
+  check_activation_rows(args.out);
   NEREID_CHECK(args.x.dim(1) == dim && args.weight.dim(0) == dim, "x {}, weight {}, out {}",
-               args.x.text(), args.weight.text(), args.out.text());
+               args.x.text(), args.weight.text(), out.text());
   NEREID_CHECK(!args.index ? args.x.dim(0) >= rows : args.index.dim(0) >= rows,
-               "x {}, index {}, out {}", args.x.text(), args.index.text(), args.out.text());
+               "x {}, index {}, out {}", args.x.text(), args.index.text(), out.text());
   return launcher.launch<kernels::RmsNorm>({.x_dtype = args.x.dtype(),
                                             .weight_dtype = args.weight.dtype(),
-                                            .out_dtype = args.out.dtype(),
+                                            .out_dtype = out.dtype(),
                                             .dim = dim,
                                             .has_index = static_cast<bool>(args.index)},
                                            {.x = args.x.ptr(),
                                             .weight = args.weight.ptr(),
                                             .index = args.index.ptr(),
-                                            .out = args.out.ptr(),
+                                            .out = out.ptr(),
+                                            .out_scales = args.out.scales.ptr(),
+                                            .out_sums = args.out.sums.ptr(),
                                             .rows = static_cast<int32_t>(rows),
                                             .eps = args.eps});
 }

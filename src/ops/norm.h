@@ -3,15 +3,16 @@
 
 #include "src/base/result.h"
 #include "src/device/launcher.h"
+#include "src/ops/activation_rows.h"
 #include "src/tensor/tensor.h"
 
 namespace nereid::ops {
 
 struct RmsNormArgs {
-  Tensor x;       // [source rows, dim]
-  Tensor index;   // i32 [rows]: which rows of x; empty: rows 0.. in order
-  Tensor weight;  // [dim]
-  Tensor out;     // [rows, dim]
+  Tensor x;            // [source rows, dim]
+  Tensor index;        // i32 [rows]: which rows of x; empty: rows 0.. in order
+  Tensor weight;       // [dim]
+  ActivationRows out;  // [rows, dim]
   float eps = 1e-5f;
 };
 

@@ -1,0 +1,36 @@
+// Rows of activations as linear layers take them: numbers, or 8-bit codes with a scale and a sum
+// for each 32 columns (kernels/activation_codes.py).
+#pragma once
+
+#include <cstdint>
+
+#include "src/base/result.h"
+#include "src/device/launcher.h"
+#include "src/tensor/tensor.h"
+
+namespace nereid::ops {
+
+inline constexpr int64_t kCodeGroup = 32;  // columns that share a scale
+
+struct ActivationRows {
+  Tensor values;  // [rows, k]: f32/bf16/f16, or i8 codes
+  Tensor scales;  // f32 [rows, k / 32] with codes, else empty
+  Tensor sums;    // f32 [rows, k / 32] with codes, else empty
+
+  ActivationRows() = default;
+  ActivationRows(const Tensor& numbers) : values(numbers) {}  // NOLINT: numbers are such rows
+  ActivationRows(const Tensor& codes, const Tensor& code_scales, const Tensor& code_sums)
+      : values(codes), scales(code_scales), sums(code_sums) {}
+};
+
+struct EncodeRowsArgs {
+  Tensor x;            // f32/bf16/f16 [rows, k], k a multiple of 32
+  ActivationRows out;  // codes
+};
+
+Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args);
+
+// Codes have their planes, numbers have none, and shapes agree.
+void check_activation_rows(const ActivationRows& rows);
+
+}  // namespace nereid::ops
