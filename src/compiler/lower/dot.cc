@@ -139,7 +139,7 @@ Lanes Emitter::convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to,
   Value* x = value.uniform() ? value.value : vector_of(value, lanes);
   Value* out = nullptr;
   if (mlir::isa<mlir::FloatType>(from)) {
-    out = convert_float(x, from, to, false);
+    out = convert_float(x, from, to, Rounding::kNearestEven);
   } else {
     llvm::Type* type = type_of(to);
     if (x->getType()->isVectorTy()) type = widen(type, lanes);

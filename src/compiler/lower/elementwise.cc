@@ -215,6 +215,10 @@ Value* Emitter::emit_minmax(mlir::Operation* op, Value* a, Value* b) {
 
 Value* Emitter::emit_float(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   mlir::Type element = mlir::getElementTypeOrSelf(op->getResult(0).getType());
+  if (mlir::isa<arith::NegFOp>(op) && element.isBF16()) {
+    return builder_.CreateXor(x[0], llvm::ConstantInt::get(x[0]->getType(), 0x8000));
+  }
+  Rounding rounding = Rounding::kNearestEven;
   llvm::SmallVector<Value*, 4> v;
   for (Value* operand : x) v.push_back(to_f32(operand, element));
   Value* out = nullptr;
@@ -232,9 +236,12 @@ Value* Emitter::emit_float(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
     out = builder_.CreateFNeg(v[0]);
   else if (mlir::isa<tt::PreciseSqrtOp>(op))
     out = builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, v[0]);
-  else if (mlir::isa<arith::MaximumFOp, arith::MinimumFOp, arith::MaxNumFOp, arith::MinNumFOp>(op))
+  else if (mlir::isa<arith::MaximumFOp, arith::MinimumFOp, arith::MaxNumFOp, arith::MinNumFOp>(
+               op)) {
     out = emit_minmax(op, v[0], v[1]);
-  else if (auto clamp = mlir::dyn_cast<tt::ClampFOp>(op)) {
+    rounding = Rounding::kTowardZero;  // the result is one of the operands
+  } else if (auto clamp = mlir::dyn_cast<tt::ClampFOp>(op)) {
+    rounding = Rounding::kTowardZero;
     // A NaN x fails both comparisons, so it passes through; without propagation it gives min.
     Value* low = builder_.CreateSelect(builder_.CreateFCmpOLT(v[0], v[1]), v[1], v[0]);
     out = builder_.CreateSelect(builder_.CreateFCmpOGT(low, v[2]), v[2], low);
@@ -244,7 +251,7 @@ Value* Emitter::emit_float(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   } else {
     return fail(op, "not supported", x.empty() ? type_of(element) : x[0]->getType());
   }
-  return from_f32(out, element);
+  return from_f32(out, element, rounding);
 }
 
 }  // namespace nereid::lower

@@ -13,6 +13,7 @@
 #include "llvm/IR/Module.h"
 #include "src/compiler/lower/lane.h"
 #include "src/compiler/lower/plan.h"
+#include "src/compiler/math/math.h"
 
 namespace nereid::lower {
 
@@ -153,9 +154,9 @@ class Emitter {
   std::optional<Lanes> divide_lanes(mlir::Operation* op, const Lanes& a, const Lanes& b,
                                     bool remainder);
   Lanes add_pointer(const Lanes& pointer, const Lanes& offset, mlir::Type pointee, unsigned lanes);
-  Pattern combine(Pattern a, Pattern b, int64_t sign);
   static bool may_wrap(llvm::Type* type);  // also within addresses
   Lanes unwrap_lanes(const Lanes& x, unsigned lanes);
+  Pattern combine(Pattern a, Pattern b, int64_t sign);
   Lanes settle(const Lanes& value);  // what lanes share goes into the base
   Pattern scale_pattern(Pattern pattern, int64_t factor);
 
@@ -174,8 +175,9 @@ class Emitter {
   llvm::Value* emit_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_minmax(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* to_f32(llvm::Value* x, mlir::Type from);
-  llvm::Value* from_f32(llvm::Value* x, mlir::Type to);
-  llvm::Value* convert_float(llvm::Value* x, mlir::Type from, mlir::Type to, bool toward_zero);
+  llvm::Value* from_f32(llvm::Value* x, mlir::Type to, Rounding rounding = Rounding::kNearestEven);
+  llvm::Value* convert_float(llvm::Value* x, mlir::Type from, mlir::Type to, Rounding rounding);
+  llvm::Value* integer_to_small_float(llvm::Value* x, bool is_signed, mlir::Type to);
   // Runs a region of scalar ops (combiners) on scalars or vectors.
   llvm::SmallVector<llvm::Value*, 4> emit_combiner(mlir::Region& region,
                                                    llvm::ArrayRef<llvm::Value*> arguments);

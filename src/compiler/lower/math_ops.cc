@@ -44,6 +44,9 @@ std::optional<MathFn> find_function(llvm::StringRef name) {
 Value* Emitter::emit_math_op(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   mlir::Type element = mlir::getElementTypeOrSelf(op->getResult(0).getType());
   if (!mlir::isa<mlir::FloatType>(element)) return emit_wide_math(op, x);
+  if (mlir::isa<math::AbsFOp>(op) && element.isBF16()) {
+    return builder_.CreateAnd(x[0], llvm::ConstantInt::get(x[0]->getType(), 0x7fff));
+  }
   llvm::SmallVector<Value*, 4> wide;
   for (auto [value, operand] : llvm::zip(x, op->getOperands())) {
     wide.push_back(to_f32(value, mlir::getElementTypeOrSelf(operand.getType())));

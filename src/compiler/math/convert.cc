@@ -1,4 +1,8 @@
 // Conversions between float formats, with f32 in the middle where there is no direct way.
+#include <numeric>
+
+#include "llvm/IR/IntrinsicsX86.h"
+#include "llvm/IR/MDBuilder.h"
 #include "src/compiler/math/emit_util.h"
 #include "src/compiler/math/math.h"
 #include "src/compiler/target.h"
@@ -53,6 +57,8 @@ class Converter {
   Value* fp8_to_f32(Value* value, const Fp8Format& format);
   Value* f32_to_fp8(Value* value, const Fp8Format& format, Rounding rounding);
   Value* f32_to_bf16(Value* value, Rounding rounding);
+  Value* f32_to_bf16_checked(Value* value, llvm::Type* bf16);
+  Value* f32_to_bf16_bits(Value* value, Rounding rounding);
   Value* f32_to_f16(Value* value, Rounding rounding);
   Value* is_nan(Value* value) { return b_.CreateFCmpUNO(value, value); }
 
@@ -129,14 +135,55 @@ Value* Converter::f32_to_fp8(Value* value, const Fp8Format& format, Rounding rou
   return b_.CreateTrunc(code, math::int_type_like(b_, 8, like_));
 }
 
+// vcvtneps2bf16 takes subnormal numbers for zero: a vector that has one takes the long way.
+Value* Converter::f32_to_bf16_checked(Value* value, llvm::Type* bf16) {
+  unsigned lanes = math::lanes_of(value->getType());
+  auto body = [&](llvm::IRBuilder<>& b, llvm::Function* function) -> Value* {
+    Value* x = function->getArg(0);
+    Value* subnormal = nullptr;
+    for (unsigned lane = 0; lane < lanes; lane += 16) {
+      llvm::SmallVector<int, 16> order(16);
+      std::iota(order.begin(), order.end(), static_cast<int>(lane));
+      Value* part = lanes == 16 ? x : b.CreateShuffleVector(x, order);
+      Value* bits = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_fpclass_ps_512, {},
+                                      {part, b.getInt32(0x20)});
+      subnormal = subnormal ? b.CreateOr(subnormal, bits) : bits;
+    }
+    Value* any = b.CreateICmpNE(b.CreateBitCast(subnormal, b.getInt16Ty()), b.getInt16(0));
+    Value* quick = b.CreateFPTrunc(x, bf16);
+    llvm::BasicBlock* entry = b.GetInsertBlock();
+    auto* rare = llvm::BasicBlock::Create(b.getContext(), "subnormal", function);
+    auto* done = llvm::BasicBlock::Create(b.getContext(), "done", function);
+    b.CreateCondBr(any, rare, done, llvm::MDBuilder(b.getContext()).createUnlikelyBranchWeights());
+    b.SetInsertPoint(rare);
+    Value* exact = Converter(b, like_, target_).f32_to_bf16_bits(x, Rounding::kNearestEven);
+    b.CreateBr(done);
+    b.SetInsertPoint(done);
+    auto* phi = b.CreatePHI(bf16, 2);
+    phi->addIncoming(quick, entry);
+    phi->addIncoming(exact, rare);
+    return phi;
+  };
+  return math::call_helper(b_, "bf16", {value}, true, body, bf16);
+}
+
 Value* Converter::f32_to_bf16(Value* value, Rounding rounding) {
   llvm::Type* bf16 = math::with_lanes(b_.getBFloatTy(), like_);
-  if (rounding == Rounding::kNearestEven && target_.has_bf16_dot)
+  if (target_.has_bf16_dot && rounding == Rounding::kNearestEvenOrFlush)
     return b_.CreateFPTrunc(value, bf16);  // vcvtneps2bf16
+  if (target_.has_bf16_dot && rounding == Rounding::kNearestEven &&
+      math::lanes_of(value->getType()) % 16 == 0) {
+    return f32_to_bf16_checked(value, bf16);
+  }
+  return f32_to_bf16_bits(value, rounding);
+}
+
+Value* Converter::f32_to_bf16_bits(Value* value, Rounding rounding) {
+  llvm::Type* bf16 = math::with_lanes(b_.getBFloatTy(), like_);
   Value* bits = m_.bits_of(value);
   Value* high = b_.CreateLShr(bits, m_.integer(16));
   Value* result = high;
-  if (rounding == Rounding::kNearestEven) {
+  if (rounding != Rounding::kTowardZero) {
     Value* odd = b_.CreateAnd(high, m_.integer(1));
     Value* sum = b_.CreateAdd(b_.CreateAdd(bits, m_.integer(0x7fff)), odd);
     result = b_.CreateLShr(sum, m_.integer(16));
@@ -194,6 +241,8 @@ Value* Converter::from_f32(Value* value, FloatKind to, Rounding rounding) {
 Value* convert_float(llvm::IRBuilderBase& builder, Value* value, FloatKind from, FloatKind to,
                      Rounding rounding, const TargetInfo& target) {
   if (from == to) return value;
+  if (rounding == Rounding::kNearestEvenOrFlush && to != FloatKind::kBf16)
+    rounding = Rounding::kNearestEven;
   llvm::IRBuilderBase::FastMathFlagGuard guard(builder);
   builder.clearFastMathFlags();
   Converter converter(builder, value->getType(), target);

@@ -71,10 +71,11 @@ class MathEmitter {
 };
 
 // Calls the internal function "nereid.<name>.<type>", making it with `body` on first use. The body
-// returns the value for the function's arguments.
+// returns the value for the function's arguments; it has the first one's type unless told
+// otherwise.
 using BodyEmitter = std::function<llvm::Value*(llvm::IRBuilder<>&, llvm::Function*)>;
 llvm::Value* call_helper(llvm::IRBuilderBase& builder, const std::string& name,
                          llvm::ArrayRef<llvm::Value*> arguments, bool always_inline,
-                         const BodyEmitter& body);
+                         const BodyEmitter& body, llvm::Type* result_type = nullptr);
 
 }  // namespace nereid::math

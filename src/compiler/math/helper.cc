@@ -17,7 +17,7 @@ std::string type_name(llvm::Type* type) {
 
 llvm::Value* call_helper(llvm::IRBuilderBase& builder, const std::string& name,
                          llvm::ArrayRef<llvm::Value*> arguments, bool always_inline,
-                         const BodyEmitter& body) {
+                         const BodyEmitter& body, llvm::Type* result_type) {
   llvm::Type* type = arguments[0]->getType();
   llvm::Module& module = *builder.GetInsertBlock()->getModule();
   std::string full_name = "nereid." + name + "." + type_name(type);
@@ -25,7 +25,7 @@ llvm::Value* call_helper(llvm::IRBuilderBase& builder, const std::string& name,
   if (!function) {
     llvm::SmallVector<llvm::Type*> types;
     for (llvm::Value* argument : arguments) types.push_back(argument->getType());
-    auto* function_type = llvm::FunctionType::get(type, types, /*isVarArg=*/false);
+    auto* function_type = llvm::FunctionType::get(result_type ? result_type : type, types, false);
     function = llvm::Function::Create(function_type, llvm::GlobalValue::InternalLinkage, full_name,
                                       module);
     if (always_inline) function->addFnAttr(llvm::Attribute::AlwaysInline);

@@ -52,11 +52,12 @@ llvm::Value* emit_libm(llvm::IRBuilderBase& builder, llvm::StringRef name,
 
 // fp8 numbers have no LLVM type; their values are i8.
 enum class FloatKind { kF64, kF32, kF16, kBf16, kE4m3fn, kE4m3fnuz, kE5m2, kE5m2fnuz };
-enum class Rounding { kNearestEven, kTowardZero };
+// kNearestEvenOrFlush: as kNearestEven, but bf16 results below 2^-126 may become zero, as the
+// conversion instruction of CPUs with AVX512-BF16 makes them.
+enum class Rounding { kNearestEven, kTowardZero, kNearestEvenOrFlush };
 
 // Conversion of a scalar or vector. Numbers too large become infinity in f16 and bf16 and the
-// largest finite number in fp8; NaN stays NaN. Subnormal results are exact, except that bf16
-// hardware may flush results below 2^-126 to zero.
+// largest finite number in fp8; NaN stays NaN. Subnormal results are rounded as others are.
 llvm::Value* convert_float(llvm::IRBuilderBase& builder, llvm::Value* value, FloatKind from,
                            FloatKind to, Rounding rounding, const TargetInfo& target);
 
