@@ -237,6 +237,12 @@ def test_responses_schema_and_tools(client: openai.OpenAI) -> None:
         assert call.type == "function_call" and set(json.loads(call.arguments)) == {"city"}
 
 
+def test_recursive_schema(client: openai.OpenAI) -> None:
+    schema = {"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}}
+    text = chat(client, extra_body={"guided_json": schema}).choices[0].message.content
+    assert text.startswith("[")
+
+
 @pytest.mark.parametrize(
     ("parameters", "status", "param"),
     [
@@ -248,7 +254,7 @@ def test_responses_schema_and_tools(client: openai.OpenAI) -> None:
         ({"messages": [{"role": "user", "content": "word " * 4000}]}, 400, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages[0].content[0].type"),
         ({"logit_bias": {"99999999": 1}}, 400, "logit_bias"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}],
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#/$defs/no"}}}],
           "tool_choice": "required"}, 400, "tools"),
         ({"extra_body": {"guided_regex": "(a"}}, 400, "guided_regex"),
         ({"extra_body": {"guided_grammar": "start: " + "(" * 60000}}, 400, "guided_grammar"),

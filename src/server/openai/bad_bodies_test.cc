@@ -73,6 +73,11 @@ TEST(BadBody, TooManyMembers) {
   expect_refused(parse_completion, {{"{" + members + R"("model":"m"})", "", "100001 members"}});
 }
 
+TEST(BadBody, TooManyValues) {
+  expect_refused(parse_completion, {{R"({"prompt":[)" + repeated("[],", 1 << 20) + "[]]}", "",
+                                     "values, expected at most 1048576"}});
+}
+
 TEST(BadBody, Model) {
   expect_refused(
       parse_completion,

@@ -12,8 +12,9 @@ namespace nereid::openai {
 namespace {
 
 struct Shape {
-  int depth = 0;    // deepest nesting of brackets outside of strings
-  int members = 0;  // most members of one object (colons on one level)
+  int depth = 0;      // deepest nesting of brackets outside of strings
+  int members = 0;    // most members of one object (colons on one level)
+  size_t values = 0;  // arrays, objects, and what commas separate
 };
 
 // Needs no valid JSON and no recursion. Stops counting below max_depth, which is refused anyway.
@@ -28,7 +29,10 @@ Shape measure(std::string_view text, int max_depth) {
       if (c == '"') in_string = false;
     } else if (c == '"') {
       in_string = true;
+    } else if (c == ',') {
+      ++shape.values;
     } else if (c == '[' || c == '{') {
+      ++shape.values;
       colons.push_back(0);
       shape.depth = std::max(shape.depth, static_cast<int>(colons.size()) - 1);
       if (shape.depth > max_depth) return shape;
@@ -78,6 +82,10 @@ ApiResult<Json> parse_json_text(std::string_view text, std::string_view param,
   if (shape.members > limits.max_members) {
     return refuse(fmt::format("JSON: found an object of {} members, expected at most {}",
                               shape.members, limits.max_members));
+  }
+  if (shape.values > limits.max_values) {
+    return refuse(
+        fmt::format("JSON: found {} values, expected at most {}", shape.values, limits.max_values));
   }
   DuplicateFinder finder;
   try {

@@ -15,8 +15,9 @@ namespace nereid::openai {
 using Json = nlohmann::ordered_json;
 
 struct BodyLimits {
-  int max_nesting = 64;    // arrays and objects inside each other
-  int max_members = 2048;  // of one object; a lookup in an ordered object is linear
+  int max_nesting = 64;                 // arrays and objects inside each other
+  int max_members = 2048;               // of one object; a lookup in an ordered object is linear
+  size_t max_values = size_t{1} << 20;  // in all; each takes many times its bytes once parsed
 };
 
 // The body must be one JSON object.

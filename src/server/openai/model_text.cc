@@ -53,7 +53,8 @@ ApiResult<std::shared_ptr<const text::Tokenizer>> ModelText::tokenizer() const {
 }
 
 const TokenBytes& ModelText::token_bytes() const {
-  return token_bytes_.value();
+  NEREID_CHECK(token_bytes_, "there is no tokenizer");
+  return *token_bytes_;
 }
 
 ApiStatus ModelText::check_length(size_t num_tokens, std::optional<int32_t> max_tokens,

@@ -65,7 +65,7 @@ void read_message_item(Fields& item, Json& out) {
     item.fail("content", "missing_required_parameter",
               "missing, expected a string or an array of text parts");
   }
-  if (item.ok()) {
+  if (item.ok() && role && content) {
     out.push_back({{"role", *role == "developer" ? "system" : *role}, {"content", *content}});
   }
 }
@@ -101,7 +101,9 @@ void read_output_item(Fields& item, Json& out) {
     item.fail("output", "missing_required_parameter",
               "missing, expected a string or an array of text parts");
   }
-  if (item.ok()) out.push_back({{"role", "tool"}, {"tool_call_id", id}, {"content", *output}});
+  if (item.ok() && output) {
+    out.push_back({{"role", "tool"}, {"tool_call_id", id}, {"content", *output}});
+  }
 }
 
 void read_item(Fields& item, const ApiModel& model, Json& out) {

@@ -55,7 +55,7 @@ Json ResponseOutput::response_json(bool with_output) const {
   return out;
 }
 
-void ResponseOutput::emit(std::string_view name, Json data) {
+void ResponseOutput::emit(std::string_view name, const Json& data) {
   if (!emit_) return;
   Json event = {{"type", name}, {"sequence_number", sequence_++}};
   event.update(data);
@@ -111,8 +111,8 @@ void ResponseOutput::close() {
     Json text_done = place, part_done = place;
     text_done.update(Json{{"text", item.text}, {"logprobs", Json::array()}});
     part_done["part"] = text_part(item.text);
-    emit("response.output_text.done", std::move(text_done));
-    emit("response.content_part.done", std::move(part_done));
+    emit("response.output_text.done", text_done);
+    emit("response.content_part.done", part_done);
   }
   emit("response.output_item.done", {{"output_index", index()}, {"item", item_json(item)}});
 }

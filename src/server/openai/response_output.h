@@ -39,7 +39,7 @@ class ResponseOutput {
 
   Json item_json(const Item& item) const;
   Json response_json(bool with_output) const;
-  void emit(std::string_view name, Json data);
+  void emit(std::string_view name, const Json& data);
   void emit_delta(std::string_view name, std::string_view text);
   void open(Item item);
   void close();

@@ -127,6 +127,8 @@ void ToolParser::emit_call(bool done, ParsedText& out) {
                          .id = options_.new_id(),
                          .name = scanner_.name(),
                          .arguments = std::move(arguments)});
+  } else if (!arguments.empty() && !out.calls.empty() && out.calls.back().index == num_calls_ - 1) {
+    out.calls.back().arguments += arguments;
   } else if (!arguments.empty()) {
     out.calls.push_back(
         {.index = num_calls_ - 1, .id = {}, .name = {}, .arguments = std::move(arguments)});

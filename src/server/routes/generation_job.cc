@@ -138,10 +138,10 @@ void GenerationJob::apply(size_t prompt) {
   const auto first = static_cast<int32_t>(prompt) * request_.generation.n;
   if (!batch_.prompt.empty()) run.prompt_logprobs = std::move(batch_.prompt);
   for (auto& [number, token] : batch_.tokens) {
-    openai::Choice& choice = choices_[static_cast<size_t>(first + number)];
-    if (choice.finished()) continue;
-    if (choice.push(std::move(token))) context_.engine.stop_choice(run.id, number);
-    mark_changed(first + number);
+    const int32_t index = first + number;
+    if (choice(index).finished()) continue;
+    if (choice(index).push(std::move(token))) context_.engine.stop_choice(run.id, number);
+    mark_changed(index);
   }
   for (const auto& [number, info] : batch_.finishes) apply_finish(first + number, info);
   if (batch_.overrun) {
