@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/nereid/command.h"
+#include "apps/nereid/flag_checks.h"
 #include "apps/nereid/options.h"
 
 namespace nereid::commands {
@@ -116,20 +117,20 @@ void add_bench(CLI::App& app, Environment& environment) {
   const auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   command->add_option("--prefill", options->prefill, "Tokens to prefill; 0 leaves it out")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command->add_option("--decode", options->decode, "Tokens to decode; 0 leaves it out")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command->add_option("--context", options->context, "Tokens in the cache when decoding starts")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command->add_option("--batch", options->batches, "Sequences at once, such as 1,8,32")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
   command->add_option("--repeat", options->repeat, "Repetitions that count")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON object instead of a table");
   add_model_options(*command, options->model);

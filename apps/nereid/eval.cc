@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/nereid/command.h"
+#include "apps/nereid/flag_checks.h"
 #include "apps/nereid/options.h"
 #include "apps/nereid/prompt.h"
 #include "apps/nereid/score.h"
@@ -91,18 +92,18 @@ void add_eval(CLI::App& app, Environment& environment) {
       ->add_option("--top-logprobs", options->top_logprobs,
                    "The N likeliest tokens after each position, with --input")
       ->needs(input)
-      ->check(CLI::Range(0, kMaxTopLogprobs))
+      ->check(whole_number(0, kMaxTopLogprobs))
       ->capture_default_str();
   command
       ->add_option("--window", options->perplexity.window,
                    "With --perplexity: tokens seen at once; 0 is the context limit, at most 2048")
       ->needs(perplexity)
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   command
       ->add_option("--stride", options->perplexity.stride,
                    "With --perplexity: tokens scored per further window; 0 is half a window")
       ->needs(perplexity)
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   add_model_options(*command, options->model);
   input->excludes(perplexity);
   command->footer(kEvalFooter);

@@ -2,32 +2,14 @@
 #include "apps/nereid/options.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <string_view>
 
 #include "apps/nereid/default_model.h"
+#include "apps/nereid/flag_checks.h"
 #include "apps/nereid/progress.h"
 #include "src/base/atomic_file.h"
 
 namespace nereid::commands {
 namespace {
-
-template <typename T>
-bool parse_number(std::string_view text, T& value) {
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return failure == std::errc{} && end == text.data() + text.size();
-}
-
-Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
-  const size_t colon = text.find(':');
-  int32_t id = 0;
-  float value = 0;
-  if (colon == std::string::npos || !parse_number(std::string_view(text).substr(0, colon), id) ||
-      !parse_number(std::string_view(text).substr(colon + 1), value)) {
-    return error("--logit-bias: found '{}', expected ID:VALUE such as 42:-5.5", text);
-  }
-  return std::pair{id, value};
-}
 
 // Found out before the work rather than after it.
 Status check_trace_place(const std::string& path) {
@@ -60,13 +42,13 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
   add_dtype_option(command, options);
   command.add_option("--threads", options.threads, "CPU threads; 0 is one per usable core")
-      ->check(CLI::Range(0, 1024))
+      ->check(whole_number(0, 1024))
       ->capture_default_str();
   command
       .add_option(
           "--max-context", options.max_context,
           "Most tokens of a sequence, prompt and reply; 0 is the model's limit, at most 4096")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   command.add_option("--pack", options.pack,
                      "Kernels of this file, made by 'nereid compile'; default: the cache, where a "
@@ -105,26 +87,33 @@ Result<int> with_engine(const Environment& environment, const ModelOptions& opti
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   command.add_option("--max-tokens,-n", options.max_tokens, "Most tokens to generate")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str();
-  command.add_option("--temperature,-t", options.temperature,
-                     "0 always takes the most likely token. Default: what the model's "
-                     "generation_config says, else 0");
-  command.add_option("--top-k", options.top_k,
-                     "Draw among the K most likely tokens only; 0 is off");
-  command.add_option("--top-p", options.top_p,
-                     "Draw among the most likely tokens that together reach this probability");
-  command.add_option("--min-p", options.min_p,
-                     "Draw among tokens at least this likely relative to the most likely one");
-  command.add_option("--repetition-penalty", options.repetition_penalty,
-                     "Makes tokens of the prompt and the reply less likely; 1 is off");
-  command.add_option("--presence-penalty", options.presence_penalty,
-                     "Taken from the logit of every token of the reply");
-  command.add_option("--frequency-penalty", options.frequency_penalty,
-                     "The same, times how often the token occurred");
+  const auto number = [&](const char* flag, std::optional<float>& value, const SamplingRange& range,
+                          const char* help) {
+    command.add_option(flag, value, help)->check(number_in(range));
+  };
+  number("--temperature,-t", options.temperature, kTemperatureRange,
+         "0 always takes the most likely token. Default: what the model's generation_config says, "
+         "else 0");
+  command
+      .add_option("--top-k", options.top_k, "Draw among the K most likely tokens only; 0 is off")
+      ->check(whole_number(0));
+  number("--top-p", options.top_p, kTopPRange,
+         "Draw among the most likely tokens that together reach this probability");
+  number("--min-p", options.min_p, kMinPRange,
+         "Draw among tokens at least this likely relative to the most likely one");
+  number("--repetition-penalty", options.repetition_penalty, kRepetitionPenaltyRange,
+         "Makes tokens of the prompt and the reply less likely; 1 is off");
+  number("--presence-penalty", options.presence_penalty, kPenaltyRange,
+         "Taken from the logit of every token of the reply");
+  number("--frequency-penalty", options.frequency_penalty, kPenaltyRange,
+         "The same, times how often the token occurred");
   command.add_option("--logit-bias", options.logit_bias, "ID:VALUE, added to a token's logit")
+      ->check(token_bias())
       ->take_all();
   command.add_option("--seed", options.seed, "Seed of the draw; the same seed gives the same text")
+      ->check(seed_number())
       ->capture_default_str();
   command.add_flag("--ignore-eos", options.ignore_eos,
                    "Go on after the end-of-sequence token, until --max-tokens");
@@ -143,7 +132,7 @@ Result<SamplingParams> sampling_params(const SamplingOptions& options,
   params.frequency_penalty = options.frequency_penalty.value_or(0.0f);
   params.seed = options.seed;
   for (const std::string& text : options.logit_bias) {
-    NEREID_TRY(params.logit_bias.emplace_back(), parse_bias(text));
+    NEREID_TRY_CONTEXT(params.logit_bias.emplace_back(), parse_token_bias(text), "--logit-bias");
   }
   return params;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "src/base/check.h"
+#include "src/engine/sampling_ranges.h"
 #include "src/ops/sampling.h"
 
 namespace nereid {
@@ -18,9 +19,9 @@ bool is_random(const SamplingParams& params) {
   return params.temperature > 0.0f;
 }
 
-Status check_range(const char* name, float value, float low, float high) {
-  if (value >= low && value <= high) return {};  // false for NaN
-  return error("{}: found {}, expected {} to {}", name, value, low, high);
+Status check_range(const char* name, float value, const SamplingRange& range) {
+  if (range.contains(value)) return {};
+  return error("{}: found {}, expected {}", name, value, range.text());
 }
 
 // Writes one value per row.
@@ -47,14 +48,13 @@ bool has_penalties(const SamplingParams& params) {
 }
 
 Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
-  NEREID_RETURN_IF_ERROR(check_range("temperature", params.temperature, 0.0f, 100.0f));
-  NEREID_RETURN_IF_ERROR(check_range("top_p", params.top_p, 0.0f, 1.0f));
-  NEREID_RETURN_IF_ERROR(check_range("min_p", params.min_p, 0.0f, 1.0f));
+  NEREID_RETURN_IF_ERROR(check_range("temperature", params.temperature, kTemperatureRange));
+  NEREID_RETURN_IF_ERROR(check_range("top_p", params.top_p, kTopPRange));
+  NEREID_RETURN_IF_ERROR(check_range("min_p", params.min_p, kMinPRange));
   NEREID_RETURN_IF_ERROR(
-      check_range("repetition_penalty", params.repetition_penalty, 0.01f, 100.0f));
-  NEREID_RETURN_IF_ERROR(check_range("presence_penalty", params.presence_penalty, -2.0f, 2.0f));
-  NEREID_RETURN_IF_ERROR(check_range("frequency_penalty", params.frequency_penalty, -2.0f, 2.0f));
-  if (params.top_p == 0.0f) return error("top_p: found 0, expected more than 0 and at most 1");
+      check_range("repetition_penalty", params.repetition_penalty, kRepetitionPenaltyRange));
+  NEREID_RETURN_IF_ERROR(check_range("presence_penalty", params.presence_penalty, kPenaltyRange));
+  NEREID_RETURN_IF_ERROR(check_range("frequency_penalty", params.frequency_penalty, kPenaltyRange));
   if (params.top_k < 0) return error("top_k: found {}, expected 0 (off) or more", params.top_k);
   if (params.logit_bias.size() > static_cast<size_t>(Sampler::kMaxBias)) {
     return error("logit_bias: found {} entries, expected at most {}", params.logit_bias.size(),
@@ -64,7 +64,7 @@ Status check_sampling(const SamplingParams& params, int32_t vocab_size) {
     if (id < 0 || id >= vocab_size) {
       return error("logit_bias: found token id {}, expected 0 to {}", id, vocab_size - 1);
     }
-    NEREID_RETURN_IF_ERROR(check_range("logit_bias", bias, -100.0f, 100.0f));
+    NEREID_RETURN_IF_ERROR(check_range("logit_bias", bias, kLogitBiasRange));
   }
   return {};
 }
