@@ -49,7 +49,8 @@ def generation(rng: random.Random, model: str) -> tuple[str, bytes]:
 def hangup(rng: random.Random, body_len: int) -> Hangup:
     kind = rng.randrange(4)
     if kind == 0:
-        return Hangup(body_bytes=rng.randrange(body_len), after_s=rng.random() * 0.05, resets=rng.random() < 0.5)
+        sent = rng.randrange(body_len)
+        return Hangup(body_bytes=sent, after_s=rng.random() * 0.05, resets=rng.random() < 0.5)
     if kind == 1:
         return Hangup(after_s=rng.random() * 0.5, resets=rng.random() < 0.5)
     slow = 1.0 if rng.random() < 0.2 else 0.0
@@ -98,6 +99,6 @@ def malformed(rng: random.Random, model: str) -> Malformed:
         Malformed("no such path", path="/v1/nothing", body=prompt()),
         Malformed("not HTTP", head=b"\x16\x03\x01 garbage\r\n\r\n"),
         Malformed("huge header", head=b"POST /v1/completions HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
-        Malformed("lengths", head=b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde"),
+        Malformed("lengths", head=b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\na"),
     ]
     return rng.choice(cases)
