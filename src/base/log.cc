@@ -59,7 +59,7 @@ spdlog::logger& logger() {
 
 using Json = nlohmann::ordered_json;
 
-void write_json(LogLevel level, Json fields) {
+void write_json(LogLevel level, const Json& fields) {
   const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
   const auto milliseconds = now.time_since_epoch().count() % 1000;
   Json line = {
@@ -104,7 +104,7 @@ void log_event(LogLevel level, std::string_view event, std::span<const LogField>
     for (const LogField& field : fields) {
       std::visit([&](const auto& value) { object[std::string(field.name)] = value; }, field.value);
     }
-    write_json(level, std::move(object));
+    write_json(level, object);
     return;
   }
   std::string line(event);

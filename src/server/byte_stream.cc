@@ -6,6 +6,7 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <tuple>
 
 namespace nereid::server {
 namespace {
@@ -32,7 +33,7 @@ class PlainStream : public ByteStream {
   }
   void shutdown_send(std::shared_ptr<void>) override {
     boost::system::error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    std::ignore = socket_.shutdown(tcp::socket::shutdown_send, ignored);
   }
   tcp::socket& socket() override { return socket_; }
 

@@ -43,7 +43,7 @@ Awaitable<bool> Exchange::respond_json(int status, std::string body, Headers hea
   return respond(status, "application/json", std::move(body), std::move(headers));
 }
 
-Awaitable<bool> Exchange::respond_error(int status, ApiError error, Headers headers) {
+Awaitable<bool> Exchange::respond_error(int status, const ApiError& error, Headers headers) {
   return respond_json(status, error_body(status, error), std::move(headers));
 }
 

@@ -52,7 +52,7 @@ class Exchange {
   virtual Awaitable<bool> respond(int status, std::string_view content_type, std::string body,
                                   Headers headers = {}) = 0;
   Awaitable<bool> respond_json(int status, std::string body, Headers headers = {});
-  Awaitable<bool> respond_error(int status, ApiError error, Headers headers = {});
+  Awaitable<bool> respond_error(int status, const ApiError& error, Headers headers = {});
 
   // Server-sent events. begin_events() only buffers the head of the answer. add_event() buffers
   // "data: <data>\n\n", after "event: <name>\n" where a name is given (line breaks in data become

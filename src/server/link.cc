@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <tuple>
 #include <utility>
 
 namespace nereid::server {
@@ -30,8 +31,8 @@ Link::Link(std::unique_ptr<ByteStream> stream, asio::any_io_executor executor,
   auto& socket = stream_->socket();
   const auto endpoint = socket.remote_endpoint(ignored);
   peer_ = endpoint.address().to_string();
-  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  std::ignore = socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  std::ignore = socket.set_option(asio::socket_base::keep_alive(true), ignored);
 }
 
 Awaitable<bool> Link::open(std::chrono::milliseconds limit) {
@@ -118,7 +119,7 @@ void Link::close() {
   if (closed_) return;
   closed_ = true;
   boost::system::error_code ignored;
-  stream_->socket().close(ignored);
+  std::ignore = stream_->socket().close(ignored);
   operation_timer_.cancel();
   space_.notify();
   mark_gone();
@@ -138,19 +139,19 @@ void Link::end_operation() {
 void Link::watch_operation() {
   operation_watched_ = true;
   operation_timer_.expires_at(operation_deadline_);
-  operation_timer_.async_wait(
-      [self = shared_from_this()](const boost::system::error_code& failure) {
-        if (failure) return;  // closed, or set again
-        if (self->operation_deadline_ <= Clock::now()) {
-          boost::system::error_code ignored;
-          self->stream_->socket().set_option(asio::socket_base::linger(true, 0), ignored);
-          self->close();
-        } else if (self->operation_deadline_ == Clock::time_point::max()) {
-          self->operation_watched_ = false;
-        } else {
-          self->watch_operation();
-        }
-      });
+  operation_timer_.async_wait([self =
+                                   shared_from_this()](const boost::system::error_code& failure) {
+    if (failure) return;  // closed, or set again
+    if (self->operation_deadline_ <= Clock::now()) {
+      boost::system::error_code ignored;
+      std::ignore = self->stream_->socket().set_option(asio::socket_base::linger(true, 0), ignored);
+      self->close();
+    } else if (self->operation_deadline_ == Clock::time_point::max()) {
+      self->operation_watched_ = false;
+    } else {
+      self->watch_operation();
+    }
+  });
 }
 
 }  // namespace nereid::server

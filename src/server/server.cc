@@ -12,6 +12,7 @@
 #include <ctime>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -43,10 +44,10 @@ Result<tcp::endpoint> resolve(asio::io_context& context, const std::string& host
 
 Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
   boost::system::error_code failure;
-  acceptor.open(endpoint.protocol(), failure);
-  if (!failure) acceptor.set_option(asio::socket_base::reuse_address(true), failure);
-  if (!failure) acceptor.bind(endpoint, failure);
-  if (!failure) acceptor.listen(asio::socket_base::max_listen_connections, failure);
+  std::ignore = acceptor.open(endpoint.protocol(), failure);
+  if (!failure) std::ignore = acceptor.set_option(asio::socket_base::reuse_address(true), failure);
+  if (!failure) std::ignore = acceptor.bind(endpoint, failure);
+  if (!failure) std::ignore = acceptor.listen(asio::socket_base::max_listen_connections, failure);
   if (failure) {
     return error("{}:{}: cannot listen there: {}", endpoint.address().to_string(), endpoint.port(),
                  failure.message());
@@ -155,9 +156,9 @@ Awaitable<> Server::State::turn_away(tcp::socket socket) {
         "Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{}",
         body.size(), body);
     boost::system::error_code ignored;
-    socket.non_blocking(true, ignored);
-    socket.write_some(asio::buffer(answer), ignored);
-    socket.shutdown(tcp::socket::shutdown_send, ignored);
+    std::ignore = socket.non_blocking(true, ignored);
+    std::ignore = socket.write_some(asio::buffer(answer), ignored);
+    std::ignore = socket.shutdown(tcp::socket::shutdown_send, ignored);
   }
   co_return;
 }
@@ -206,7 +207,7 @@ void Server::begin_drain() {
   if (state_->context.draining.exchange(true)) return;
   asio::post(state_->acceptor.get_executor(), [state = state_.get()] {
     boost::system::error_code ignored;
-    state->acceptor.close(ignored);
+    std::ignore = state->acceptor.close(ignored);
   });
 }
 

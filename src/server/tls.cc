@@ -3,6 +3,8 @@
 
 #include <openssl/ssl.h>
 
+#include <tuple>
+
 namespace nereid::server {
 namespace {
 
@@ -40,11 +42,11 @@ Result<std::unique_ptr<ssl::context>> make_tls_context(const std::string& cert_p
   SSL_CTX_set_alpn_select_cb(context->native_handle(), choose_protocol, nullptr);
   // A key with a passphrase is an error rather than a question on the terminal.
   context->set_password_callback([](size_t, ssl::context::password_purpose) { return ""; });
-  context->use_certificate_chain_file(cert_path, failure);
+  std::ignore = context->use_certificate_chain_file(cert_path, failure);
   if (failure) {
     return error("{}: not a PEM file with a certificate: {}", cert_path, failure.message());
   }
-  context->use_private_key_file(key_path, ssl::context::pem, failure);
+  std::ignore = context->use_private_key_file(key_path, ssl::context::pem, failure);
   if (failure) {
     return error("{}: not a PEM file with the key of {}: {}", key_path, cert_path,
                  failure.message());

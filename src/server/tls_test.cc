@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <tuple>
 
 #include "src/server/testing/test_server.h"
 
@@ -80,7 +81,7 @@ std::string get_over_tls(uint16_t port, const std::string& request, int min_vers
   asio::ssl::stream<asio::ip::tcp::socket> stream(io, context);
   stream.next_layer().connect({asio::ip::address_v4::loopback(), port});
   boost::system::error_code failure;
-  stream.handshake(asio::ssl::stream_base::client, failure);
+  std::ignore = stream.handshake(asio::ssl::stream_base::client, failure);
   if (failure) return "";
   asio::write(stream, asio::buffer(request), failure);
   std::string answer;

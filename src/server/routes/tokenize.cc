@@ -34,7 +34,7 @@ ApiResult<std::string> render_conversation(openai::Fields& body, const ServerCon
   openai::ToolRequest tools;
   openai::read_tools(body, model, tools);
   conversation["add_generation_prompt"] = body.boolean("add_generation_prompt").value_or(true);
-  if (!body.ok()) return std::unexpected(*body.failure());
+  if (const auto& failure = body.failure()) return std::unexpected(*failure);
   for (const openai::Tool& tool : tools.tools) conversation["tools"].push_back(tool.definition);
   if (!context.chat_template || *context.chat_template == nullptr) {
     return std::unexpected(openai::invalid("messages", "no_chat_template", "{}",

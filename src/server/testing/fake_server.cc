@@ -1,5 +1,5 @@
-// The server on the fake engine as a program of its own, for tests that need a process: a browser, a
-// load generator. It echoes each prompt and ends when its standard input does.
+// The server on the fake engine as a program of its own, for tests that need a process: a browser,
+// a load generator. It echoes each prompt and ends when its standard input does.
 #include <fmt/format.h>
 #include <unistd.h>
 

@@ -259,7 +259,7 @@ void FakeServingEngine::emit(Request& request, int32_t index) {
   }
 }
 
-void FakeServingEngine::finish(Request& request, int32_t index, FinishInfo info) {
+void FakeServingEngine::finish(Request& request, int32_t index, const FinishInfo& info) {
   Choice& choice = request.choices[static_cast<size_t>(index)];
   if (choice.finished) return;
   choice.finished = true;

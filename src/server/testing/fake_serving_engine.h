@@ -83,7 +83,7 @@ class FakeServingEngine : public ServingEngine {
   void apply(const std::vector<Command>& commands);
   void step(Request& request);
   void emit(Request& request, int32_t choice);
-  void finish(Request& request, int32_t choice, FinishInfo info);
+  void finish(Request& request, int32_t choice, const FinishInfo& info);
   void let_go_of_finished();
   OutputToken output_token(const ServeRequest& request, int32_t id) const;
 

@@ -112,27 +112,28 @@ TestResponse parse_head(std::string_view head) {
   return response;
 }
 
-std::optional<TestResponse> TestClient::read_response(bool to_head) {
+std::shared_ptr<TestResponse> TestClient::read_response(bool to_head) {
   const std::string head = read_until("\r\n\r\n");
-  if (!head.ends_with("\r\n\r\n")) return std::nullopt;
-  TestResponse response = parse_head(head);
-  if (to_head || response.status == 204 || response.status == 100) return response;
+  if (!head.ends_with("\r\n\r\n")) return nullptr;
+  auto whole = std::make_shared<TestResponse>(parse_head(head));
+  TestResponse& response = *whole;
+  if (to_head || response.status == 204 || response.status == 100) return whole;
   if (response.header("transfer-encoding") == "chunked") {
     response.body = read_chunks();
-    return response;
+    return whole;
   }
   const std::string length = response.header("content-length");
   if (length.empty()) {
     response.body = read_to_end();
-    return response;
+    return whole;
   }
   const auto size = static_cast<size_t>(std::stoull(length));
   while (buffer_.size() < size) {
-    if (!receive()) return std::nullopt;
+    if (!receive()) return nullptr;
   }
   response.body = buffer_.substr(0, size);
   buffer_.erase(0, size);
-  return response;
+  return whole;
 }
 
 // Broken off chunks end with what came; the terminating chunk adds nothing.
@@ -151,14 +152,14 @@ std::string TestClient::read_chunks() {
   }
 }
 
-std::optional<TestResponse> TestClient::get(std::string_view path, std::string_view headers) {
-  if (!send(get_request(path, headers))) return std::nullopt;
+std::shared_ptr<TestResponse> TestClient::get(std::string_view path, std::string_view headers) {
+  if (!send(get_request(path, headers))) return nullptr;
   return read_response();
 }
 
-std::optional<TestResponse> TestClient::post(std::string_view path, std::string_view json,
-                                             std::string_view headers) {
-  if (!send(post_request(path, json, headers))) return std::nullopt;
+std::shared_ptr<TestResponse> TestClient::post(std::string_view path, std::string_view json,
+                                               std::string_view headers) {
+  if (!send(post_request(path, json, headers))) return nullptr;
   return read_response();
 }
 

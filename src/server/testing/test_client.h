@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -35,9 +35,9 @@ class TestClient {
   TestClient(const TestClient&) = delete;
 
   bool send(std::string_view bytes);  // false: the connection is broken
-  // The next whole answer; nothing when the connection ends or time is up before. `to_head`: the
+  // The next whole answer; null when the connection ends or time is up before. `to_head`: the
   // answer to a HEAD request.
-  std::optional<TestResponse> read_response(bool to_head = false);
+  std::shared_ptr<TestResponse> read_response(bool to_head = false);
   // What arrives until the text does, or the connection ends or time is up.
   std::string read_until(std::string_view text);
   std::string read_to_end();  // until the server closes
@@ -47,9 +47,9 @@ class TestClient {
   void reset();  // closes with RST
 
   // A whole request on this connection.
-  std::optional<TestResponse> get(std::string_view path, std::string_view headers = "");
-  std::optional<TestResponse> post(std::string_view path, std::string_view json,
-                                   std::string_view headers = "");
+  std::shared_ptr<TestResponse> get(std::string_view path, std::string_view headers = "");
+  std::shared_ptr<TestResponse> post(std::string_view path, std::string_view json,
+                                     std::string_view headers = "");
 
  private:
   bool receive();  // more into buffer_
