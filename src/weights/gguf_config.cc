@@ -217,6 +217,9 @@ Result<GenerationDefaults> read_generation_defaults(const File& file, int32_t vo
       defaults.eos_ids.push_back(id);
     }
   }
+  // Only the tokenizer needs these, but it is made while the weights are loaded.
+  fields.integer_or("unknown_token_id", ids, -1);
+  fields.integer_or("padding_token_id", ids, -1);
   NEREID_RETURN_IF_ERROR(fields.status());
   return defaults;
 }

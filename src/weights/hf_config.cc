@@ -21,17 +21,18 @@ enum class Window : uint8_t { kNone, kEveryLayer, kLaterLayers };
 // What an architecture implies without saying it in its config.
 struct Architecture {
   std::string_view model_type;
-  bool qkv_bias;              // always, whatever the config says
-  bool reads_attention_bias;  // the config may ask for biases on q, k, v and o
+  std::string_view causal_lm;  // the class of transformers
+  bool qkv_bias;               // always, whatever the config says
+  bool reads_attention_bias;   // the config may ask for biases on q, k, v and o
   bool reads_mlp_bias;
   bool qk_norm;
   Window window;
 };
 constexpr std::array<Architecture, 4> kArchitectures = {{
-    {"llama", false, true, true, false, Window::kNone},
-    {"mistral", false, false, false, false, Window::kEveryLayer},
-    {"qwen2", true, false, false, false, Window::kLaterLayers},
-    {"qwen3", false, true, false, true, Window::kLaterLayers},
+    {"llama", "LlamaForCausalLM", false, true, true, false, Window::kNone},
+    {"mistral", "MistralForCausalLM", false, false, false, false, Window::kEveryLayer},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false, false, Window::kLaterLayers},
+    {"qwen3", "Qwen3ForCausalLM", false, true, false, true, Window::kLaterLayers},
 }};
 // Values that transformers fills in when config.json lacks the key.
 constexpr int32_t kMistralWindow = 4096;
@@ -47,6 +48,30 @@ Result<const Architecture*> find_architecture(FieldReader& fields) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", architecture.model_type);
   }
   return error("field 'model_type': found '{}', expected one of {}", printable(type), known);
+}
+
+// The class that wrote the model, where config.json names it: it has to be that of the model type.
+void check_class(const Architecture& architecture, FieldReader& fields) {
+  const json* classes = fields.find("architectures");
+  if (classes == nullptr) return;
+  const bool listed = classes->is_array() && !classes->empty() && (*classes)[0].is_string();
+  if (listed && (*classes)[0] == architecture.causal_lm) return;
+  fields.fail(Error{fmt::format("field 'architectures': found {}, expected a list of one name, {}",
+                                listed ? describe_json((*classes)[0])
+                                : classes->is_array() && classes->empty() ? "an empty list"
+                                                                          : describe_json(*classes),
+                                architecture.causal_lm)});
+}
+
+// silu, or what the decoder has beside it (src/models/llama_family.cc).
+std::string read_activation(FieldReader& fields) {
+  constexpr std::array<std::string_view, 5> kKnown = {"silu", "swish", "gelu", "gelu_new",
+                                                      "gelu_pytorch_tanh"};
+  std::string name = fields.string_or("hidden_act", "silu");
+  if (std::ranges::find(kKnown, name) == kKnown.end()) {
+    fields.fail("hidden_act", "silu, gelu or gelu_pytorch_tanh");
+  }
+  return name;
 }
 
 void read_sizes(FieldReader& fields, ModelConfig& config) {
@@ -217,7 +242,8 @@ Result<ModelConfig> read_config(const json& values) {
   config.architecture = architecture->model_type;
   config.name = fields.string_or("_name_or_path", "");
   config.qk_norm = architecture->qk_norm;
-  config.hidden_act = fields.string_or("hidden_act", "silu");
+  check_class(*architecture, fields);
+  config.hidden_act = read_activation(fields);
   config.rms_norm_eps = fields.number_or("rms_norm_eps", {0, 1}, 1e-6f);
   config.tie_word_embeddings = fields.boolean_or("tie_word_embeddings", false);
   const bool asked =

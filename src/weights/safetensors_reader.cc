@@ -93,6 +93,19 @@ Result<StoredTensor> read_tensor(const std::string& name, const json& entry, Ran
   return tensor;
 }
 
+Status check_metadata(const json& metadata) {
+  if (!metadata.is_object()) {
+    return error("{}: found {}, expected an object of strings", kMetadataKey,
+                 describe_json(metadata));
+  }
+  for (const auto& [key, value] : metadata.items()) {
+    if (value.is_string()) continue;
+    return error("{}: '{}': found {}, expected a string", kMetadataKey, printable(key),
+                 describe_json(value));
+  }
+  return {};
+}
+
 // Sorted by position, tensors must follow each other from the first byte to the last.
 Status check_coverage(std::span<const StoredTensor> tensors, std::span<const Range> ranges,
                       uint64_t data_bytes) {
@@ -140,7 +153,10 @@ Result<std::vector<StoredTensor>> parse(std::span<const std::byte> file) {
   std::vector<StoredTensor> tensors;
   std::vector<Range> ranges;
   for (const auto& [name, entry] : header.items()) {
-    if (name == kMetadataKey) continue;
+    if (name == kMetadataKey) {
+      NEREID_RETURN_IF_ERROR(check_metadata(entry));
+      continue;
+    }
     Range range{};
     NEREID_TRY_CONTEXT(auto tensor, read_tensor(name, entry, range, data),
                        fmt::format("tensor '{}'", printable(name)));

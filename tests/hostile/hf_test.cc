@@ -98,6 +98,21 @@ const Case kConfigCases[] = {
     {"unknown_model_type", [](Directory& d) { d.config["model_type"] = "gemma3"; },
      "PATH/config.json: field 'model_type': found 'gemma3', expected one of llama, mistral, qwen2, "
      "qwen3"},
+    {"activation_unknown", [](Directory& d) { d.config["hidden_act"] = "foo"; },
+     "PATH/config.json: field 'hidden_act': found 'foo', expected silu, gelu or gelu_pytorch_tanh"},
+    {"class_unknown", [](Directory& d) { d.config["architectures"] = {"Foo"}; },
+     "PATH/config.json: field 'architectures': found 'Foo', expected a list of one name, "
+     "LlamaForCausalLM"},
+    {"class_of_another_type",
+     [](Directory& d) { d.config["architectures"] = {"Qwen2ForCausalLM"}; },
+     "PATH/config.json: field 'architectures': found 'Qwen2ForCausalLM', expected a list of one "
+     "name, LlamaForCausalLM"},
+    {"class_no_list", [](Directory& d) { d.config["architectures"] = "x"; },
+     "PATH/config.json: field 'architectures': found 'x', expected a list of one name, "
+     "LlamaForCausalLM"},
+    {"class_list_empty", [](Directory& d) { d.config["architectures"] = json::array(); },
+     "PATH/config.json: field 'architectures': found an empty list, expected a list of one name, "
+     "LlamaForCausalLM"},
     {"quantised", [](Directory& d) { d.config["quantization_config"] = {{"quant_method", "awq"}}; },
      "PATH/config.json: field 'quantization_config': found an object, expected nothing: quantised "
      "safetensors are not supported"},

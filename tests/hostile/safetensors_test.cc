@@ -104,6 +104,10 @@ const Case kCases[] = {
      "tensor 'b': data begins at 8, expected 4: there is a hole"},
     {"data_behind_the_last_tensor", one("\"F32\"", "[1]", "[0,4]"),
      "found 8 bytes of data, expected 4, the end of the last tensor"},
+    {"metadata_no_object", file_of(R"({"__metadata__":5})", 0),
+     "__metadata__: found 5, expected an object of strings"},
+    {"metadata_no_strings", file_of(R"({"__metadata__":{"format":["pt"]}})", 0),
+     "__metadata__: 'format': found an array, expected a string"},
 };
 INSTANTIATE_TEST_SUITE_P(Container, BrokenSafetensors, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return info.param.name; });
