@@ -29,7 +29,8 @@ A line that ends in '\' continues on the next one. Arrow keys and Ctrl-R search 
   /reset        forget the conversation
   /system TEXT  set the system message and forget the conversation
   /help, /exit
-Without a terminal, each line of standard input is one message.)";
+Without a terminal, each line of standard input is one message. A line that cannot be answered is an
+error on standard error and left out; the exit code is then 1.)";
 
 class Chat {
  public:
@@ -122,6 +123,7 @@ Result<int> chat(const ChatOptions& options, Environment& environment, Engine& e
   LineEditor editor(environment.input_fd, "> ", chat_history_file());
   Chat chat(engine, options, environment.out);
   std::string message;
+  int exit_code = 0;
   while (environment.out.ok()) {
     const LineEditor::Event event = read_message(editor, message);
     if (event == LineEditor::Event::kEnd) break;
@@ -132,11 +134,13 @@ Result<int> chat(const ChatOptions& options, Environment& environment, Engine& e
     }
     if (const Status status = chat.turn(message); !status) {
       std::fprintf(stderr, "nereid: error: %s\n", status.error().message.c_str());
-      if (!editor.is_interactive()) return kExitFailure;
+      // Without a terminal the other lines are still answered: one that cannot be (text that is not
+      // UTF-8, too many tokens) is left out of the conversation and makes the end a failure.
+      if (!editor.is_interactive()) exit_code = kExitFailure;
     }
   }
   if (editor.is_interactive()) environment.out.write("\n");
-  return 0;
+  return exit_code;
 }
 
 }  // namespace

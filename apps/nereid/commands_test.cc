@@ -118,7 +118,13 @@ TEST_F(Commands, WrongUsageIsExitCodeTwoAndOneLine) {
                                              {"compile", "m", "--threads", "1"},
                                              {"compile", "m", "--device", "cpu"},
                                              {"compile", "m", "--trace", "t"},
-                                             {"compile", "m", "--pack", "p"}}) {
+                                             {"compile", "m", "--pack", "p"},
+                                             {"run", "x", "--seed", "-1"},
+                                             {"run", "x", "--temperature", "nan"},
+                                             {"run", "x", "--top-k", "-5"},
+                                             {"run", "x", "--logit-bias", "5=1"},
+                                             {"run", "x", "--max-context", "99999999999"},
+                                             {"bench", "--batch", "0"}}) {
     const Outcome outcome = run(args);
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_THAT(outcome.err, testing::StartsWith("nereid: error: "));
@@ -212,8 +218,54 @@ TEST_F(Commands, RunTakesAConversation) {
   const std::string wrong = write_file("wrong.json", R"([{"content":"a"}])");
   const Outcome failed = run({"run", "--messages", wrong.c_str()});
   EXPECT_EQ(failed.exit_code, 1);
-  EXPECT_THAT(failed.err, HasSubstr("messages[0]: expected an object with a \"role\""));
+  EXPECT_EQ(failed.err, "nereid: error: " + wrong + ": messages[0].role: found nothing, expected " +
+                            "a string\n");
   EXPECT_EQ(run({"run", "--messages", "gone.json"}).exit_code, 1);
+}
+
+TEST_F(Commands, MessagesAreCheckedBeforeTheTemplate) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"([{"role":"user","content":null}])", "messages[0].content: found null, expected a string"},
+      {R"([{"role":"user"}])", "messages[0].content: found nothing, expected a string"},
+      {R"([{"role":"user","content":[]}])",
+       "messages[0].content: found an empty array, expected a string"},
+      {R"([{"role":"user","content":"a"},{"role":"user","content":5}])",
+       "messages[1].content: found 5, expected a string"},
+      {R"([{"role":"user","content":[{"type":"image"}]}])",
+       "messages[0].content[0].type: found 'image', expected 'text'"},
+      {R"([{"role":"user","content":[{"type":"text"}]}])",
+       "messages[0].content[0].text: found nothing, expected a string"},
+      {R"([{"role":"assistant","content":null,"tool_calls":[]}])",
+       "messages[0].content: found null, expected a string"},
+      {R"([{"role":"assistant","tool_calls":5}])",
+       "messages[0].tool_calls: found 5, expected an array"},
+      {R"({"messages":[{"role":"user","content":"a"}],"tools":5})",
+       "tools: found 5, expected an array"},
+      {R"({"messages":[{"role":"user","content":"a"}],"add_generation_prompt":"yes"})",
+       "add_generation_prompt: found 'yes', expected true or false"},
+  };
+  for (const auto& [text, expected] : cases) {
+    const std::string path = write_file("talk.json", text);
+    EXPECT_EQ(run({"run", "--messages", path.c_str()}).err,
+              fmt::format("nereid: error: {}: {}\n", path, expected));
+  }
+  const std::string called = write_file(
+      "talk.json", R"([{"role":"user","content":[{"type":"text","text":"a"}]},)"
+                   R"({"role":"assistant","content":null,"tool_calls":[{"name":"f"}]}])");
+  EXPECT_THAT(run({"run", "--messages", called.c_str()}).err, testing::Not(HasSubstr("expected")));
+}
+
+TEST_F(Commands, HelpThatCannotBeWrittenIsAnError) {
+  const int read_only = open("/dev/null", O_RDONLY);
+  for (const char* flag : {"--help", "--version"}) {
+    environment_.out = Output(read_only);
+    const char* const args[] = {"nereid", flag};
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run_app(2, args, environment_), 1);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "nereid: error: cannot write the output: Bad file descriptor\n");
+  }
+  close(read_only);
 }
 
 TEST_F(Commands, SamplingIsGreedyUnlessModelOrFlagsSayOtherwise) {
@@ -275,6 +327,10 @@ TEST_F(Commands, TextThatIsNotUtf8IsAnErrorWithItsByte) {
   EXPECT_EQ(message({"chat", "--system", broken}),
             "nereid: error: system message: invalid UTF-8 at byte 3\n");
   EXPECT_EQ(message({"chat"}, "ab\xff\n"), "nereid: error: message: invalid UTF-8 at byte 2\n");
+  const Outcome skipped = run({"chat"}, "one\nab\xff\ntwo\n");
+  EXPECT_EQ(skipped.out, "one\noneonetwo\n");  // the echo of the conversation without it
+  EXPECT_EQ(skipped.err, "nereid: error: message: invalid UTF-8 at byte 2\n");
+  EXPECT_EQ(skipped.exit_code, 1);
   EXPECT_EQ(run({"chat"}, "/system a\xff\nhi\n").out,
             "system message: invalid UTF-8 at byte 1\nhi\n");
   EXPECT_EQ(run({"run", "\U0001F600 \u00e9"}).out, "\U0001F600 \u00e9\n");
@@ -379,6 +435,13 @@ TEST_F(Commands, EvalNamesTheLineOfAnError) {
   };
   EXPECT_THAT(message("{\"prompt\":\"a\"}\n{"), HasSubstr("-:2: "));
   EXPECT_THAT(message("{}"), HasSubstr("expected one of \"prompt\""));
+  EXPECT_THAT(message("{\"prompt\":5}"), HasSubstr("-:1: prompt: found 5, expected a string"));
+  EXPECT_THAT(message("{\"token_ids\":{}}"), HasSubstr("token_ids: found an object, expected an"));
+  EXPECT_THAT(message("{\"prompt\":\"a\",\"add_generation_prompt\":\"yes\"}"),
+              HasSubstr("add_generation_prompt: found 'yes', expected true or false"));
+  EXPECT_THAT(message(R"({"messages":[{"role":"user","content":"a"}],)"
+                      R"("add_generation_prompt":"yes"})"),
+              HasSubstr("add_generation_prompt: found 'yes', expected true or false"));
   EXPECT_THAT(message("{\"token_ids\":[1,-2]}"), HasSubstr("token_ids[1]: found -2"));
   EXPECT_THAT(message("{\"token_ids\":[]}"), HasSubstr("no tokens to score"));
   EXPECT_THAT(message("[1]"), HasSubstr("expected an object"));

@@ -32,15 +32,67 @@ Result<std::string> read_all(int fd) {
   }
 }
 
-Status check_messages(const Json& messages) {
+// `value` null: the field is not there.
+std::unexpected<Error> wrong_type(const std::string& field, const Json* value,
+                                  std::string_view expected) {
+  const std::string found = value == nullptr   ? "nothing"
+                            : value->is_null() ? "null"
+                                               : describe_json(nlohmann::json(*value));
+  const bool empty = value != nullptr && value->is_array() && value->empty();
+  return error("{}: found {}, expected {}", field, empty ? "an empty array" : found, expected);
+}
+
+const Json* find_field(const Json& object, const char* name) {
+  const auto at = object.find(name);
+  return at == object.end() ? nullptr : &*at;
+}
+
+// A string, or an array of {"type": "text", "text": string}.
+Status check_content(const Json* content, const std::string& field) {
+  if (content != nullptr && content->is_string()) return {};
+  if (content == nullptr || !content->is_array() || content->empty()) {
+    return wrong_type(field, content, "a string");
+  }
+  for (size_t index = 0; index < content->size(); ++index) {
+    const Json& part = (*content)[index];
+    const std::string name = fmt::format("{}[{}]", field, index);
+    if (!part.is_object()) return wrong_type(name, &part, "an object");
+    const Json* type = find_field(part, "type");
+    if (type == nullptr || *type != "text") return wrong_type(name + ".type", type, "'text'");
+    const Json* text = find_field(part, "text");
+    if (text == nullptr || !text->is_string()) return wrong_type(name + ".text", text, "a string");
+  }
+  return {};
+}
+
+Status check_message(const Json& message, const std::string& name) {
+  if (!message.is_object()) return wrong_type(name, &message, "an object with a \"role\"");
+  const Json* role = find_field(message, "role");
+  if (role == nullptr || !role->is_string()) return wrong_type(name + ".role", role, "a string");
+  const Json* calls = find_field(message, "tool_calls");
+  const bool has_calls = calls != nullptr && !calls->is_null();
+  if (has_calls && !calls->is_array()) return wrong_type(name + ".tool_calls", calls, "an array");
+  const Json* content = find_field(message, "content");
+  const bool no_content = content == nullptr || content->is_null();
+  if (no_content && has_calls && !calls->empty()) return {};
+  return check_content(content, name + ".content");
+}
+
+Status check_conversation(const Json& conversation) {
+  const Json& messages = conversation["messages"];
   if (!messages.is_array() || messages.empty()) {
-    return error("messages: expected an array with at least one message");
+    return wrong_type("messages", &messages, "an array with at least one message");
   }
   for (size_t index = 0; index < messages.size(); ++index) {
-    const Json& message = messages[index];
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
-      return error("messages[{}]: expected an object with a \"role\"", index);
-    }
+    NEREID_RETURN_IF_ERROR(check_message(messages[index], fmt::format("messages[{}]", index)));
+  }
+  const Json* tools = find_field(conversation, "tools");
+  if (tools != nullptr && !tools->is_null() && !tools->is_array()) {
+    return wrong_type("tools", tools, "an array");
+  }
+  const Json* reply = find_field(conversation, "add_generation_prompt");
+  if (reply != nullptr && !reply->is_boolean()) {
+    return wrong_type("add_generation_prompt", reply, "true or false");
   }
   return {};
 }
@@ -74,7 +126,7 @@ Result<Json> parse_conversation(std::string_view text, std::string_view name) {
   if (!conversation.is_object() || !conversation.contains("messages")) {
     return error("{}: expected an array of messages or an object with \"messages\"", name);
   }
-  if (auto status = check_messages(conversation["messages"]); !status) {
+  if (auto status = check_conversation(conversation); !status) {
     return with_context(status.error(), name);
   }
   return conversation;

@@ -17,7 +17,9 @@ using Json = nlohmann::ordered_json;
 constexpr int32_t kMaxDefaultWindow = 2048;
 
 Result<std::vector<int32_t>> token_ids_of(const Json& value) {
-  if (!value.is_array()) return error("token_ids: expected an array");
+  if (!value.is_array()) {
+    return error("token_ids: found {}, expected an array", describe_json(nlohmann::json(value)));
+  }
   std::vector<int32_t> ids;
   for (const Json& item : value) {
     if (!item.is_number_integer() || item.get<int64_t>() < 0 || item.get<int64_t>() > INT32_MAX) {
@@ -29,17 +31,27 @@ Result<std::vector<int32_t>> token_ids_of(const Json& value) {
 }
 
 Result<std::vector<int32_t>> ids_of_request(const Engine& engine, const Json& request) {
-  if (!request.is_object()) return error("expected an object");
+  if (!request.is_object()) {
+    return error("found {}, expected an object", describe_json(nlohmann::json(request)));
+  }
   const int given = static_cast<int>(request.contains("prompt")) +
                     static_cast<int>(request.contains("messages")) +
                     static_cast<int>(request.contains("token_ids"));
   if (given != 1) return error("expected one of \"prompt\", \"messages\" and \"token_ids\"");
+  const auto reply = request.find("add_generation_prompt");
+  if (reply != request.end() && !reply->is_boolean()) {
+    return error("add_generation_prompt: found {}, expected true or false",
+                 describe_json(nlohmann::json(*reply)));
+  }
   if (request.contains("token_ids")) return token_ids_of(request["token_ids"]);
   if (request.contains("messages")) {
     NEREID_TRY(const Json conversation, parse_conversation(request.dump(), "conversation"));
     return encode_conversation(engine, conversation);
   }
-  if (!request["prompt"].is_string()) return error("prompt: expected text");
+  if (!request["prompt"].is_string()) {
+    return error("prompt: found {}, expected a string",
+                 describe_json(nlohmann::json(request["prompt"])));
+  }
   return encode_text(engine, request["prompt"].get<std::string>());
 }
 

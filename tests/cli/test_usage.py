@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import Nereid
 
@@ -74,22 +76,41 @@ def test_missing_model(nereid: Nereid) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "word"),
+    ("flag", "value", "expected"),
     [
-        (["--temperature", "-1"], "temperature"),
-        (["--top-p", "1.5"], "top_p"),
-        (["--top-k", "-3"], "top_k"),
-        (["--min-p", "2"], "min_p"),
-        (["--repetition-penalty", "0"], "repetition_penalty"),
-        (["--temperature", "nan"], "temperature"),
-        (["--logit-bias", "x:1"], "ID:VALUE"),
-        (["--logit-bias", "99999999:1"], "99999999"),
-        (["--device", "abacus"], "abacus"),
+        ("--temperature", "-1", "0 to 100"),
+        ("--temperature", "nan", "0 to 100"),
+        ("--top-p", "1.5", "more than 0 and at most 1"),
+        ("--top-k", "-3", "at least 0"),
+        ("--top-k", "99999999999", "a whole number from 0 to 2147483647"),
+        ("--min-p", "2", "0 to 1"),
+        ("--repetition-penalty", "0", "0.01 to 100"),
+        ("--logit-bias", "x:1", "ID:VALUE"),
+        ("--seed", "-1", "a whole number from 0 to 18446744073709551615"),
+        ("--seed", "18446744073709551616", "a whole number from 0 to 18446744073709551615"),
+        ("--max-tokens", "0", "at least 1"),
+        ("--max-tokens", "1e18", "a whole number from 1 to 2147483647"),
+        ("--max-context", "99999999999", "a whole number from 0 to 2147483647"),
     ],
 )
-def test_values_out_of_range(nereid: Nereid, tiny_model, flags: list[str], word: str) -> None:
+def test_values_out_of_range(nereid: Nereid, flag: str, value: str, expected: str) -> None:
+    message = nereid("run", "x", flag, value).error(code=2)
+    assert message.startswith(f"{flag}: found ") and value in message
+    assert f"expected {expected}" in message
+
+
+@pytest.mark.parametrize("flags", [["--logit-bias", "99999999:1"], ["--device", "abacus"]])
+def test_values_that_this_model_or_machine_lacks(nereid: Nereid, tiny_model, flags: list[str]) -> None:
     message = nereid("run", "x", "--raw", "-m", tiny_model, *flags).error()
-    assert word in message.replace("-", "_") or word in message
+    assert flags[1].removesuffix(":1") in message
+
+
+def test_help_on_a_full_disk(nereid: Nereid) -> None:
+    with open("/dev/full", "wb") as full:  # written to, never replaced
+        process = nereid.popen("--help", stdout=full, stderr=subprocess.PIPE)
+        error = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert error == b"nereid: error: cannot write the output: No space left on device\n"
 
 
 def test_devices(nereid: Nereid) -> None:
