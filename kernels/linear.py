@@ -19,7 +19,15 @@ import triton
 import triton.language as tl
 
 from kernels import quant_reference
-from kernels.activation_codes import CODE_TOLERANCE, encode, encode_groups, planes_for, sums_tolerance
+from kernels.activation_codes import (
+    CODE_TOLERANCE,
+    SECOND,
+    TERMS,
+    encode,
+    encode_groups,
+    planes_for,
+    sums_tolerance,
+)
 from kernels.dtypes import round_to
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.quant_reference import FORMATS, dense_key
@@ -72,8 +80,8 @@ def _row_times_panels(
 @triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-    k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
-    BLOCK_M: tl.constexpr,
+    terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK_M, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
     columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
@@ -86,7 +94,7 @@ def _rows_times_codes(
     half = (tl.arange(0, 2) * 4).to(tl.int8)
     scale_at = scales + panel * (GROUPS * 32) + lane
     min_at = mins + panel * (GROUPS * 32) + lane
-    x_at = x + row.to(tl.int64)[:, None] * k + tl.arange(0, group)[None, :]
+    x_at = x + row.to(tl.int64)[:, None] * (terms * k) + tl.arange(0, group)[None, :]
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
     x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
@@ -107,8 +115,15 @@ def _rows_times_codes(
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
             x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)
+        product = tl.dot(xs, code)
+        if terms == 2:
+            if BLOCK_M == 1:
+                xs = tl.load(x_at + k + g * group)
+            else:
+                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
+            product = tl.dot(xs, code, product * SECOND)
         scale = tl.load(scale_at + g * 32).to(tl.float32)
-        acc += tl.dot(xs, code).to(tl.float32) * (x_scale[:, None] * scale[None, :])
+        acc += product.to(tl.float32) * (x_scale[:, None] * scale[None, :])
         if zero != 0 or has_min:
             tl.static_assert(group == 32)
             if BLOCK_M == 1:
@@ -158,7 +173,7 @@ def _activate(v, gate: tl.constexpr):
 @triton.jit
 def linear_kernel(
     x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
-    out_dtype: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    out_dtype: tl.constexpr, terms: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -178,12 +193,13 @@ def linear_kernel(
     if DOT == 2:
         tl.static_assert(BLOCK_N == 32)
         acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel, k, bits, zero, group, has_min, BLOCK_M
-        )
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, k, bits, zero, group, has_min, BLOCK_M,
+        )  # fmt: skip
         if gate != 0:
             up = _rows_times_codes(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-                k, bits, zero, group, has_min, BLOCK_M,
+                terms, k, bits, zero, group, has_min, BLOCK_M,
             )  # fmt: skip
     elif DOT == 1:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
@@ -223,7 +239,7 @@ def linear_kernel(
         acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
     if out_dtype == tl.int8:
         tl.static_assert(BLOCK_N == 32 and n % 32 == 0 and not residual)
-        code, scale, total = encode_groups(acc)
+        code, _, scale, total = encode_groups(acc, 1)
         tl.store(out_at, code, mask=inside)
         group_at = row.to(tl.int64) * (n // 32) + block_n
         tl.store(out_scales + group_at, scale, mask=row_inside)
@@ -266,6 +282,8 @@ def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
     x = args["x"][:rows].astype(np.float64)
     if key["x_dtype"] == "i8":
+        if key["terms"] == 2:
+            x = 254 * x[:, : key["k"]] + x[:, key["k"] :]
         x = x * np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
     y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
     if key["gate"]:
@@ -306,15 +324,16 @@ def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
     return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None}
 
 
-def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None):
-    key = {"x_dtype": x_dtype, "out_dtype": out_dtype}
+def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None,
+          terms=1):
+    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms}
     key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
     key |= {"n": n, "k": k, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
     first = _planes(rng, weight, n, k)
     second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
     args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
     if x_dtype == "i8":
-        made = encode(args["x"])
+        made = encode(args["x"], terms)
         args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
     args |= first | {f"{plane}2": value for plane, value in second.items()}
     args["bias"] = rng.standard_normal(n, dtype=np.float32) if bias else None
@@ -355,6 +374,8 @@ def linear_cases():
             yield _case(rng, f"{weight.lower()}_codes_rows{rows}", weight, rows, 70, k, "i8", "f32")
     for rows in (1, 2, 8, 17, 130):
         yield _case(rng, f"codes_residual_rows{rows}", "Q4_1", rows, 64, 576, "i8", "f32", residual=1)
+        yield _case(rng, f"codes_two_terms_rows{rows}", "Q4_1", rows, 70, 160, "i8", "f32", terms=2)
+        yield _case(rng, f"codes_two_terms_head_rows{rows}", "Q8_0", rows, 70, 160, "i8", "f32", terms=2)
         yield _case(rng, f"codes_gate_rows{rows}", "Q4_1", rows, 96, 64, "i8", "i8", gate=1)
         yield _case(rng, f"codes_bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "i8", "bf16", bias=1, stride=96)
     yield _case(rng, "tiny", "f32", 1, 1, 1)
@@ -370,7 +391,8 @@ LINEAR = Kernel(
     fn=linear_kernel,
     key=[
         DType("x_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
-        DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too; then n is a multiple of 32"),
+        DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too, of one term; then n is a multiple of 32"),
+        TERMS,
         Int("bits", doc="of a code: 4, 8, or 16 and 32 for unquantised weights"),
         DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),
         Int("zero", doc="subtracted from codes"),
@@ -382,7 +404,7 @@ LINEAR = Kernel(
         Int("gate", max=3, doc="0 none, 1 SiLU, 2 GELU (tanh), 3 GELU (erf)"),
     ],
     args=[
-        Ptr("x", "x_dtype", "read", shape="rows, k"),
+        Ptr("x", "x_dtype", "read", shape="rows, terms, k"),
         Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("x_sums", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32"),

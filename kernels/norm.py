@@ -6,14 +6,22 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.activation_codes import CODE_TOLERANCE, encode, encode_groups, planes_for, sums_tolerance
+from kernels.activation_codes import (
+    CODE_TOLERANCE,
+    CODE_TOLERANCE_TWO,
+    TERMS,
+    encode,
+    encode_groups,
+    planes_for,
+    sums_tolerance,
+)
 from kernels.spec import F32, FLOATS, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
 def rms_norm_kernel(
     x, weight, index, out, out_scales, out_sums, rows, eps,
-    out_dtype: tl.constexpr, dim: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     column = tl.arange(0, BLOCK)
@@ -26,10 +34,12 @@ def rms_norm_kernel(
         v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
         result = v * scale * w
-        out_at = out + row.to(tl.int64) * dim + column
+        out_at = out + row.to(tl.int64) * (terms * dim) + column
         if out_dtype == tl.int8:
-            code, code_scale, total = encode_groups(tl.reshape(result, (BLOCK // 32, 32)))
+            code, second, code_scale, total = encode_groups(tl.reshape(result, (BLOCK // 32, 32)), terms)
             tl.store(out_at, tl.reshape(code, (BLOCK,)), mask=inside)
+            if terms == 2:
+                tl.store(out_at + dim, tl.reshape(second, (BLOCK,)), mask=inside)
             group = tl.arange(0, BLOCK // 32)
             group_at = row.to(tl.int64) * (dim // 32) + group
             tl.store(out_scales + group_at, code_scale, mask=group < dim // 32)
@@ -69,7 +79,7 @@ def rms_norm_reference(key, args):
     result = _normalise(x[:rows], args["weight"], args["eps"])
     made = {"out": result}
     if key["out_dtype"] == "i8":
-        coded = encode(result)
+        coded = encode(result, key["terms"])
         made = {"out": coded["codes"], "out_scales": coded["scales"], "out_sums": coded["sums"]}
     whole = {name: args[name].copy() for name in made}
     for name, values in made.items():
@@ -118,7 +128,7 @@ def rms_norm_cases():
                 name=f"{name}{'_indexed' if has_index else ''}",
                 key={
                     "x_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim,
-                    "has_index": has_index,
+                    "terms": 1, "has_index": has_index,
                 },
                 args={
                     "x": _fill(rng, stored, dim, name),
@@ -131,12 +141,18 @@ def rms_norm_cases():
                     "eps": 1e-5,
                 },
             )  # fmt: skip
-    for name, rows, dim, has_index in (("one_row", 1, 576, 0), ("rows", 37, 96, 1), ("group", 2, 32, 0)):
+    for name, rows, dim, has_index, terms in (
+        ("one_row", 1, 576, 0, 1), ("rows", 37, 96, 1, 1), ("group", 2, 32, 0, 1),
+        ("two_terms", 1, 576, 0, 2), ("two_terms_rows", 37, 96, 1, 2),
+    ):  # fmt: skip
         x = rng.standard_normal((rows + 2, dim), dtype=np.float32)
-        planes = planes_for(rows + 1, dim)
+        planes = planes_for(rows + 1, dim, terms)
         yield Case(
             name=f"codes_{name}",
-            key={"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "has_index": has_index},
+            key={
+                "x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "terms": terms,
+                "has_index": has_index,
+            },
             args={
                 "x": x,
                 "weight": rng.standard_normal(dim, dtype=np.float32),
@@ -148,7 +164,7 @@ def rms_norm_cases():
                 "eps": 1e-5,
             },
             tolerance={
-                "out": CODE_TOLERANCE,
+                "out": CODE_TOLERANCE if terms == 1 else CODE_TOLERANCE_TWO,
                 "out_scales": Tolerance(0.0, 1e-5),
                 "out_sums": sums_tolerance(np.array([0.1])),
             },
@@ -187,14 +203,14 @@ RMS_NORM = Kernel(
     key=[
         DType("x_dtype"), DType("weight_dtype"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
-        Int("dim", min=1),
+        Int("dim", min=1), TERMS,
         Flag("has_index", doc="rows are gathered by `index`"),
     ],
     args=[
         Ptr("x", "x_dtype", "read", shape="source rows, dim"),
         Ptr("weight", "weight_dtype", "read", shape="dim"),
         Ptr("index", "i32", "read", shape="rows", optional="has_index"),
-        Ptr("out", "out_dtype", "write", shape="rows, dim"),
+        Ptr("out", "out_dtype", "write", shape="rows, terms, dim"),
         Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         Ptr("out_sums", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         I32("rows"),

@@ -15,6 +15,10 @@ namespace nereid::nn {
 
 namespace {
 
+// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head.
+// They are the smaller part of a model's weights.
+constexpr int64_t kFineTerms = 2;
+
 ops::Gate gate_of(Activation activation) {
   switch (activation) {
     case Activation::kSilu:
@@ -43,24 +47,24 @@ bool Decoder::coded(const quant::Weight& weight) const {
   return types_.codes && ops::takes_codes(weight);
 }
 
-ops::ActivationRows Decoder::rows_of(const LinearInput& input, bool codes, int64_t rows,
+ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, int64_t rows,
                                      int64_t width) const {
-  if (!codes) return Tensor(types_.compute, {rows, width}, input.numbers.ptr());
+  if (terms == 0) return Tensor(types_.compute, {rows, width}, input.numbers.ptr());
   const int64_t groups = width / ops::kCodeGroup;
-  return {Tensor(DType::kI8, {rows, width}, input.codes.ptr()),
+  return {Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr()),
           Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
           Tensor(DType::kF32, {rows, groups}, input.sums.ptr())};
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,
-                                      int64_t rows) const {
-  return rows_of(input, coded(weight), rows, weight.k);
+                                      int64_t terms, int64_t rows) const {
+  return rows_of(input, coded(weight) ? terms : 0, rows, weight.k);
 }
 
 Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, int64_t rows) {
   if (!coded(reader)) return {};
-  return ops::encode_rows(*launcher_, {.x = rows_of(input, false, rows, reader.k).values,
-                                       .out = rows_of(input, true, rows, reader.k)});
+  return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, rows, reader.k).values,
+                                       .out = rows_of(input, 1, rows, reader.k)});
 }
 
 Tensor Decoder::cache(const Buffer& buffer) const {
@@ -72,17 +76,18 @@ Tensor Decoder::cache(const Buffer& buffer) const {
 
 // normed = RMSNorm(residual), in the forms that its readers take
 Status Decoder::norm(const Buffer& weight, int64_t rows,
-                     std::span<const LinearWeights* const> readers) {
+                     std::span<const LinearWeights* const> readers, int64_t terms) {
   for (const bool codes : {false, true}) {
     if (std::ranges::none_of(
             readers, [&](const LinearWeights* reader) { return coded(reader->weight) == codes; })) {
       continue;
     }
     NEREID_RETURN_IF_ERROR(ops::rms_norm(
-        *launcher_, {.x = residual(rows),
-                     .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
-                     .out = rows_of(activations_.normed, codes, rows, spec_.hidden_size),
-                     .eps = spec_.norm.eps}));
+        *launcher_,
+        {.x = residual(rows),
+         .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
+         .out = rows_of(activations_.normed, codes ? terms : 0, rows, spec_.hidden_size),
+         .eps = spec_.norm.eps}));
   }
   return {};
 }
@@ -132,12 +137,12 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
   const int64_t rows = inputs.tokens.dim(0);
   std::vector<const LinearWeights*> readers;
   for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
-  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows, readers));
+  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows, readers, kFineTerms));
 
   const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
     NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, rows),
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, kFineTerms, rows),
                                  .weight = &part.weight,
                                  .bias = part.bias.ptr(),
                                  .out = qkv.columns(part.column, part.weight.n)}));
@@ -165,7 +170,7 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
   NEREID_RETURN_IF_ERROR(attend(layer, inputs));
   const quant::Weight& out_weight = weights.attention_out.weight;
   NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, rows));
-  return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, rows),
+  return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, 1, rows),
                                   .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
                                   .out = residual(rows),
@@ -175,24 +180,24 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
 Status Decoder::mlp_block(size_t layer, int64_t rows) {
   const LayerWeights& weights = weights_.layers[layer];
-  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows, std::array{&weights.gate, &weights.up}));
+  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows, std::array{&weights.gate, &weights.up}, 1));
   const int64_t width = spec_.mlp.intermediate_size;
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
   const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
   if (weights.fused_gate(spec_)) {
-    NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, rows),
-                                 .weight = &gate_weight,
-                                 .up = &weights.up.weight,
-                                 .gate = gate_of(spec_.mlp.activation),
-                                 .out = rows_of(activations_.mlp, coded_out, rows, width)}));
+    NEREID_RETURN_IF_ERROR(ops::linear(
+        *launcher_, {.x = input_of(activations_.normed, gate_weight, 1, rows),
+                     .weight = &gate_weight,
+                     .up = &weights.up.weight,
+                     .gate = gate_of(spec_.mlp.activation),
+                     .out = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width)}));
   } else {
     const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
     const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
     for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
       NEREID_RETURN_IF_ERROR(
-          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, rows),
+          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, 1, rows),
                                    .weight = &part->weight,
                                    .bias = part->bias.ptr(),
                                    .out = out}));
@@ -200,13 +205,13 @@ Status Decoder::mlp_block(size_t layer, int64_t rows) {
     NEREID_RETURN_IF_ERROR(
         ops::gated_product(*launcher_, {.gate = gate,
                                         .up = up,
-                                        .out = rows_of(activations_.mlp, false, rows, width).values,
+                                        .out = rows_of(activations_.mlp, 0, rows, width).values,
                                         .activation = gate_of(spec_.mlp.activation)}));
   }
   if (!coded_out) {
     NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
   }
-  return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, rows),
+  return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, 1, rows),
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
                                   .out = residual(rows),
@@ -220,7 +225,7 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
   NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
                limits_.max_logit_rows);
   const quant::Weight& head = weights_.head(spec_);
-  const ops::ActivationRows rows = input_of(activations_.head_normed, head, count);
+  const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, count);
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = residual(inputs.tokens.dim(0)),
                    .index = inputs.logit_rows,

@@ -35,7 +35,7 @@ struct DecoderTypes {
 // its weights need; the rest stays empty.
 struct LinearInput {
   Buffer numbers;       // compute [max_rows, width]
-  Buffer codes;         // i8 [max_rows, width]
+  Buffer codes;         // i8 [max_rows, terms, width], for the largest number of terms
   Buffer scales, sums;  // f32 [max_rows, width / 32]
 };
 
@@ -80,20 +80,24 @@ class Decoder {
 
   Status allocate();
   Status allocate_inputs();
-  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers, bool codes);
+  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
+                        int64_t terms);
   Status make_rope_tables();
   Status attention_block(size_t layer, const StepInputs& inputs);
   Status attend(size_t layer, const StepInputs& inputs);
   Status mlp_block(size_t layer, int64_t rows);
-  Status norm(const Buffer& weight, int64_t rows, std::span<const LinearWeights* const> readers);
+  Status norm(const Buffer& weight, int64_t rows, std::span<const LinearWeights* const> readers,
+              int64_t terms);
   Result<Tensor> head(const StepInputs& inputs);
 
   Tensor residual(int64_t rows) const;
-  // Whether the layer takes codes, and its input in the form that it takes.
+  // Whether the layer takes codes.
   bool coded(const quant::Weight& weight) const;
-  ops::ActivationRows rows_of(const LinearInput& input, bool codes, int64_t rows,
+  // `input` as codes of so many terms; with 0 as numbers.
+  ops::ActivationRows rows_of(const LinearInput& input, int64_t terms, int64_t rows,
                               int64_t width) const;
-  ops::ActivationRows input_of(const LinearInput& input, const quant::Weight& weight,
+  // The same in the form that a layer takes: its codes, if it takes codes, of so many terms.
+  ops::ActivationRows input_of(const LinearInput& input, const quant::Weight& weight, int64_t terms,
                                int64_t rows) const;
   // Fills the codes of `input` from its numbers, if the layer takes them.
   Status encode(const LinearInput& input, const quant::Weight& reader, int64_t rows);

@@ -66,7 +66,7 @@ Status Decoder::allocate() {
 }
 
 Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
-                               bool codes) {
+                               int64_t terms) {
   Device& device = launcher_->device();
   const auto make = [&](Buffer& buffer, int64_t bytes) -> Status {
     NEREID_TRY(buffer, Buffer::alloc(device, static_cast<uint64_t>(bytes)));
@@ -75,9 +75,9 @@ Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, 
   if (numbers) {
     NEREID_RETURN_IF_ERROR(make(input.numbers, rows * width * dtype_size(types_.compute)));
   }
-  if (!codes) return {};
+  if (terms == 0) return {};
   const int64_t plane = rows * (width / ops::kCodeGroup) * int64_t{sizeof(float)};
-  NEREID_RETURN_IF_ERROR(make(input.codes, rows * width));
+  NEREID_RETURN_IF_ERROR(make(input.codes, rows * terms * width));
   NEREID_RETURN_IF_ERROR(make(input.scales, plane));
   return make(input.sums, plane);
 }
@@ -103,16 +103,18 @@ Status Decoder::allocate_inputs() {
       weights_.layers, [&](const LayerWeights& layer) { return !layer.fused_gate(spec_); });
   const int64_t rows = limits_.max_rows;
   Activations& a = activations_;
+  constexpr int64_t kTerms = 2;  // the most that a reader takes
   NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
                                         any(false, gate, up) || any_qkv(false),
-                                        any(true, gate, up) || any_qkv(true)));
+                                        any(true, gate, up) || any_qkv(true) ? kTerms : 0));
   NEREID_RETURN_IF_ERROR(
-      allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out)));
+      allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out) ? 1 : 0));
   NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,
-                                        unfused || any(false, gate, down), any(true, down)));
+                                        unfused || any(false, gate, down),
+                                        any(true, down) ? 1 : 0));
   const bool coded_head = coded(weights_.head(spec_));
   return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,
-                        coded_head);
+                        coded_head ? kTerms : 0);
 }
 
 Status Decoder::make_rope_tables() {

@@ -11,25 +11,26 @@ void check_activation_rows(const ActivationRows& rows) {
   NEREID_CHECK(codes == static_cast<bool>(rows.scales) && codes == static_cast<bool>(rows.sums),
                "values {}, scales {}", rows.values.text(), rows.scales.text());
   if (!codes) return;
-  const int64_t groups = rows.values.dim(1) / kCodeGroup;
-  NEREID_CHECK(rows.values.dim(1) % kCodeGroup == 0 && rows.scales.dim(1) == groups &&
-                   rows.sums.dim(1) == groups && rows.scales.dim(0) >= rows.values.dim(0) &&
-                   rows.sums.dim(0) >= rows.values.dim(0),
+  NEREID_CHECK((rows.terms() == 1 || rows.terms() == 2) &&
+                   rows.values.dim(1) == rows.terms() * rows.columns() &&
+                   rows.sums.dim(1) == rows.scales.dim(1) && rows.scales.dim(0) >= rows.rows() &&
+                   rows.sums.dim(0) >= rows.rows(),
                "codes {}, scales {}, sums {}", rows.values.text(), rows.scales.text(),
                rows.sums.text());
 }
 
 Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args) {
   check_activation_rows(args.out);
-  NEREID_CHECK(args.out.scales && args.x.dim(1) == args.out.values.dim(1) &&
-                   args.x.dim(0) == args.out.values.dim(0) && args.x.dense(),
+  NEREID_CHECK(args.out.scales && args.x.dim(1) == args.out.columns() &&
+                   args.x.dim(0) == args.out.rows() && args.x.dense(),
                "x {}, codes {}", args.x.text(), args.out.values.text());
-  return launcher.launch<kernels::EncodeRows>({.x_dtype = args.x.dtype(), .dim = args.x.dim(1)},
-                                              {.x = args.x.ptr(),
-                                               .codes = args.out.values.ptr(),
-                                               .scales = args.out.scales.ptr(),
-                                               .sums = args.out.sums.ptr(),
-                                               .rows = static_cast<int32_t>(args.x.dim(0))});
+  return launcher.launch<kernels::EncodeRows>(
+      {.x_dtype = args.x.dtype(), .dim = args.x.dim(1), .terms = args.out.terms()},
+      {.x = args.x.ptr(),
+       .codes = args.out.values.ptr(),
+       .scales = args.out.scales.ptr(),
+       .sums = args.out.sums.ptr(),
+       .rows = static_cast<int32_t>(args.x.dim(0))});
 }
 
 }  // namespace nereid::ops

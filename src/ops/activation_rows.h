@@ -13,19 +13,23 @@ namespace nereid::ops {
 inline constexpr int64_t kCodeGroup = 32;  // columns that share a scale
 
 struct ActivationRows {
-  Tensor values;  // [rows, k]: f32/bf16/f16, or i8 codes
+  Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k]
   Tensor scales;  // f32 [rows, k / 32] with codes, else empty
   Tensor sums;    // f32 [rows, k / 32] with codes, else empty
 
   ActivationRows() = default;
   ActivationRows(const Tensor& numbers) : values(numbers) {}  // NOLINT: numbers are such rows
+  int64_t rows() const { return values.dim(0); }
+  int64_t columns() const { return scales ? scales.dim(1) * kCodeGroup : values.dim(1); }
+  int64_t terms() const { return values.dim(1) / columns(); }
+
   ActivationRows(const Tensor& codes, const Tensor& code_scales, const Tensor& code_sums)
       : values(codes), scales(code_scales), sums(code_sums) {}
 };
 
 struct EncodeRowsArgs {
   Tensor x;            // f32/bf16/f16 [rows, k], k a multiple of 32
-  ActivationRows out;  // codes
+  ActivationRows out;  // codes [rows, k]
 };
 
 Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args);

@@ -13,10 +13,10 @@ void check_linear(const LinearArgs& args) {
   const Tensor &x = args.x.values, &out = args.out.values;
   check_activation_rows(args.x);
   check_activation_rows(args.out);
-  NEREID_CHECK(x.dim(1) == weight.k && x.row_stride() == weight.k, "x {}, weight [{}, {}]",
-               x.text(), weight.n, weight.k);
-  NEREID_CHECK(out.dim(1) == weight.n && out.dim(0) == x.dim(0), "x {}, weight [{}, {}], out {}",
-               x.text(), weight.n, weight.k, out.text());
+  NEREID_CHECK(args.x.columns() == weight.k && x.dense(), "x {}, weight [{}, {}]", x.text(),
+               weight.n, weight.k);
+  NEREID_CHECK(args.out.terms() == 1 && out.dim(1) == weight.n && out.dim(0) == x.dim(0),
+               "x {}, weight [{}, {}], out {}", x.text(), weight.n, weight.k, out.text());
   NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
   NEREID_CHECK(!args.out.scales || args.x.scales, "codes out of x {}", x.text());
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
@@ -39,6 +39,7 @@ Status linear(Launcher& launcher, const LinearArgs& args) {
   const quant::Weight* up = args.up;
   return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
                                            .out_dtype = args.out.values.dtype(),
+                                           .terms = args.x.terms(),
                                            .bits = weight.format.bits,
                                            .code_dtype = weight.format.code_dtype,
                                            .zero = weight.format.zero,

@@ -8,7 +8,7 @@ namespace nereid::ops {
 
 Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
   const Tensor& out = args.out.values;
-  const int64_t rows = out.dim(0), dim = out.dim(1);
+  const int64_t rows = out.dim(0), dim = args.out.columns();
   check_activation_rows(args.out);
   NEREID_CHECK(args.x.dim(1) == dim && args.weight.dim(0) == dim, "x {}, weight {}, out {}",
                args.x.text(), args.weight.text(), out.text());
@@ -18,6 +18,7 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
                                             .weight_dtype = args.weight.dtype(),
                                             .out_dtype = out.dtype(),
                                             .dim = dim,
+                                            .terms = args.out.terms(),
                                             .has_index = static_cast<bool>(args.index)},
                                            {.x = args.x.ptr(),
                                             .weight = args.weight.ptr(),

@@ -10,7 +10,7 @@ import pytest
 from kernels import generate, registry, targets, ttir
 from kernels.export_cases import export
 
-NORM = {"x_dtype": "f32", "weight_dtype": "bf16", "out_dtype": "f16", "dim": 576, "has_index": 1}
+NORM = {"x_dtype": "f32", "weight_dtype": "bf16", "out_dtype": "f16", "dim": 576, "terms": 1, "has_index": 1}
 GPU_KERNELS = {
     "rms_norm": NORM,
     "rope_kv_write": {
