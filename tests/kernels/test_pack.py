@@ -77,7 +77,7 @@ def test_contents(tmp_path: Path, cc: Path) -> None:
     for choice in norm["choices"]:
         assert (choice["entry"], choice["num_args"], choice["scratch_bytes"]) == (
             "rms_norm",
-            6,
+            8,
             4096,
         )
         begin = choice["blob"]["offset"]
