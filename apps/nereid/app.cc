@@ -21,9 +21,9 @@ constexpr const char* kFooter =
     "130 stopped by Ctrl-C. Environment: NEREID_MODEL (default model), NEREID_CACHE_DIR (packs).";
 
 using AddCommand = void (*)(CLI::App&, Environment&);
-constexpr AddCommand kCommands[] = {add_run,   add_chat,        add_serve,   add_eval,
-                                    add_bench, add_bench_serve, add_inspect, add_devices,
-                                    add_compile};
+constexpr AddCommand kCommands[] = {add_run,     add_chat,    add_serve,
+                                    add_eval,    add_bench,   add_bench_serve,
+                                    add_inspect, add_devices, add_compile};
 
 int print_error(const std::string& message, int exit_code) {
   fmt::print(stderr, "nereid: error: {}\n", message);

@@ -17,8 +17,8 @@ Sha256Digest sha256(std::span<const std::byte> first, std::span<const std::byte>
   const bool ok = EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1 &&
                   EVP_DigestUpdate(context.get(), first.data(), first.size()) == 1 &&
                   EVP_DigestUpdate(context.get(), second.data(), second.size()) == 1 &&
-                  EVP_DigestFinal_ex(context.get(),
-                                     reinterpret_cast<unsigned char*>(digest.data()), nullptr) == 1;
+                  EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(digest.data()),
+                                     nullptr) == 1;
   NEREID_CHECK(ok, "OpenSSL gave no digest");
   return digest;
 }

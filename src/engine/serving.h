@@ -95,7 +95,8 @@ struct ServingStats {
   uint64_t prefix_queries = 0, prefix_hits = 0;  // in tokens
   uint64_t preemptions = 0, steps = 0;
   uint64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0;
-  // Tokens computed per step: counts of steps with at most bound tokens, and the sum.
+  // Tokens computed per step: for each bound, how many steps had at most so many and more than the
+  // bound before; and the sum of tokens.
   std::vector<std::pair<int32_t, uint64_t>> step_tokens;
   uint64_t step_tokens_sum = 0;
 };

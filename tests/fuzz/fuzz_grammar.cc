@@ -1,5 +1,5 @@
-// Any bytes as the source of a grammar; what compiles writes a little output. The first byte, a digit,
-// is the kind.
+// Any bytes as the source of a grammar; what compiles writes a little output. The first byte, a
+// digit, is the kind.
 #include <cstdint>
 #include <string_view>
 #include <vector>
