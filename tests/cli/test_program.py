@@ -109,9 +109,9 @@ def test_trace_into_a_device_a_pipe_and_a_link(
     run = ["run", "hello", "--raw", "-n", "2", "--ignore-eos", "-m", tiny_model, *device, "--trace"]
     pipe, link, full = tmp_path / "pipe", tmp_path / "link.json", tmp_path / "full"
     os.mkfifo(pipe)
-    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+    with open(tmp_path / "read", "wb") as out, subprocess.Popen(["cat", pipe], stdout=out):
         assert nereid(*run, pipe).code == 0
-        assert json.loads(reader.communicate()[0])["traceEvents"]
+    assert json.loads((tmp_path / "read").read_text())["traceEvents"]
     assert pipe.is_fifo()
     link.symlink_to("trace.json")
     for _ in range(2):
