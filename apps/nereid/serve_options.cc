@@ -136,7 +136,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   place->configurable(false);
   add_model_options(command, options.model);
   command.remove_option(command.get_option("--trace"));  // of single commands
-  command.get_option("--model")->excludes(place)->envname("");
+  command.get_option("--model")->excludes(place);
   add_engine_flags(command, options);
   add_network_flags(command, options);
   add_limit_flags(command, options);
@@ -151,6 +151,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
                                            "File with lines such as 'port = 8001' (TOML)");
   config->envname("NEREID_CONFIG")->configurable(false);
   name_environment(command);
+  command.get_option("--model")->envname("");  // NEREID_MODEL is for when no model is named
 }
 
 Result<server::ServerOptions> server_options(const ServeOptions& options) {
