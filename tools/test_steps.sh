@@ -99,7 +99,7 @@ step_conformance() {
 }
 
 # The list is target sanitized_tests in tests/fuzz/CMakeLists.txt.
-readonly SANITIZED='^(base|pack|kv|quant|text|weights|commands|device|server|hostile_models|device_conformance)_test$'
+readonly SANITIZED='^(base|pack|kv|sched|serving_null|quant|text|openai|weights|commands|device|server|hostile_models|device_conformance)_test$'
 step_sanitizers() {
   step_ctest build/fuzz -R "$SANITIZED"
 }
