@@ -12,15 +12,15 @@ from conftest import Nereid
 
 
 def test_through_a_pipe(nereid: Nereid, default_model, device) -> None:
-    done = nereid("chat", "-n", "24", *device, stdin="What is the capital of France?\n/exit\nmore\n")
+    done = nereid("chat", "-n", "24", *device, stdin="What is the capital of Japan?\n/exit\nmore\n")
     assert done.code == 0, done.err
-    assert "Paris" in done.out
+    assert "Tokyo" in done.out
     assert "more" not in done.out
 
 
 def test_remembers_and_forgets(nereid: Nereid, default_model, device) -> None:
     """The second turn sees the first one; after /reset it does not."""
-    again = "What is the capital of France?"
+    again = "What is the capital of Japan?"
     fresh = nereid("chat", "-n", "8", *device, stdin=f"{again}\n").out
     turns = nereid("chat", "-n", "8", *device, stdin=f"Hello\n/reset\n{again}\n").out
     assert turns.endswith(fresh)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from conftest import Nereid
 
-QUESTION = "What is the capital of France?"
+QUESTION = "What is the capital of Japan?"
 
 
 def test_default_model_answers(nereid: Nereid, default_model: Path, device: list[str]) -> None:
     done = nereid("run", QUESTION, "-n", "24", *device)
     assert done.code == 0, done.err
-    assert "Paris" in done.out
+    assert "Tokyo" in done.out
     assert done.out.endswith("\n")
 
 
@@ -123,7 +123,7 @@ def test_empty_raw_prompt_is_an_error(nereid: Nereid, default_model, device) -> 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
 def test_dtypes(nereid: Nereid, default_model, device, dtype: str) -> None:
-    assert "Paris" in nereid("run", QUESTION, "-n", "16", "--dtype", dtype, *device).out
+    assert "Tokyo" in nereid("run", QUESTION, "-n", "16", "--dtype", dtype, *device).out
 
 
 def test_threads_do_not_change_the_answer(nereid: Nereid, default_model, device) -> None:
