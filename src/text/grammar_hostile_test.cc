@@ -217,9 +217,9 @@ TEST(HostileGrammar, Products) {
 }
 
 TEST(HostileGrammar, LargeEnumerations) {
-  EXPECT_EQ(choice("[" + numbered(40'000, "\"choice ", "\"", ",") + "]"), "");
-  EXPECT_EQ(schema(R"({"enum":[)" + numbered(40'000, "\"choice ", "\"", ",") + "]}"), "");
-  EXPECT_EQ(schema(R"({"enum":[)" + numbered(60'000, "", "", ",") + "]}"), "");
+  EXPECT_EQ(choice("[" + numbered(8'000, "\"choice ", "\"", ",") + "]"), "");
+  EXPECT_EQ(schema(R"({"enum":[)" + numbered(8'000, "\"choice ", "\"", ",") + "]}"), "");
+  EXPECT_EQ(schema(R"({"enum":[)" + numbered(8'000, "", "", ",") + "]}"), "");
   EXPECT_EQ(schema(R"({"type":"object","properties":{)" +
                    numbered(240, "\"p", R"(":{"type":"string"})", ",") + "}}"),
             "");
