@@ -30,7 +30,8 @@ void parse_calls(std::string_view text, const ToolFormat& format) {
   whole.finish(of_whole);
   for (const char byte : text) bytes.push(std::string_view(&byte, 1), of_bytes);
   bytes.finish(of_bytes);
-  NEREID_CHECK(whole.num_calls() == bytes.num_calls(), "{} calls, {} by bytes", whole.num_calls(),
+  // A stream shows a call when it begins, also one whose end turns out to be malformed.
+  NEREID_CHECK(whole.num_calls() <= bytes.num_calls(), "{} calls, {} by bytes", whole.num_calls(),
                bytes.num_calls());
 }
 
