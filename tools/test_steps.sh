@@ -104,6 +104,12 @@ step_sanitizers() {
   step_ctest build/fuzz -R "$SANITIZED"
 }
 
+# What runs threads, under the thread sanitizer: the worker pool and launches on it.
+readonly THREADED='device_test device_conformance_test'
+step_threads() {
+  step_ctest build/tsan -R "^(${THREADED// /|})\$"
+}
+
 # SECONDS FUZZ_TARGET...: each for that many seconds, from its seeds.
 step_fuzzers() {
   local seconds=$1 target name seeds log status=0
@@ -145,9 +151,12 @@ run_all_tests() {
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then
-    step tidy check_tidy
+    step tidy check_tidy --part
     step sanitizer-build build fuzz sanitized_tests fuzzers
     step sanitizers step_sanitizers
+    # shellcheck disable=SC2086
+    step thread-sanitizer-build build tsan $THREADED
+    step thread-sanitizer step_threads
     step fuzzers step_fuzzers 10 build/fuzz/fuzzers/fuzz_*
   fi
   say "all steps, $((SECONDS - start)) s:"

@@ -145,7 +145,8 @@ Json pack_json(const Pack& pack) {
     for (const PackChoice& choice : variant.choices) {
       Json tiles = Json::object();
       for (const auto& [name, value] : choice.tiles) tiles[name] = value;
-      choices.push_back({{"max", choice.max ? Json(*choice.max) : Json(nullptr)},
+      const std::optional<int64_t> max = choice.max;
+      choices.push_back({{"max", max ? Json(*max) : Json(nullptr)},
                          {"tiles", std::move(tiles)},
                          {"scratch_bytes", choice.scratch_bytes},
                          {"bytes", choice.blob.size()}});
@@ -174,8 +175,9 @@ void print_pack(const Pack& pack, Output& out) {
       std::string tiles;
       for (const auto& [name, value] : choice.tiles)
         tiles += fmt::format(" {}={}", shown(name), value);
-      out.line(fmt::format("  {:>10}{}, {}", choice.max ? fmt::format("<= {}", *choice.max) : "any",
-                           tiles, format_bytes(choice.blob.size())));
+      const std::optional<int64_t> max = choice.max;
+      out.line(fmt::format("  {:>10}{}, {}", max ? fmt::format("<= {}", *max) : "any", tiles,
+                           format_bytes(choice.blob.size())));
     }
   }
 }

@@ -51,7 +51,7 @@ class Serve : public testing::Test {
     return path;
   }
   // Exit code; what was said on standard error is in `err`.
-  int run(std::vector<std::string> args) {
+  int run(const std::vector<std::string>& args) {
     std::vector<const char*> argv = {"nereid", "serve"};
     for (const std::string& arg : args) argv.push_back(arg.c_str());
     testing::internal::CaptureStderr();

@@ -10,8 +10,9 @@ namespace nereid {
 
 Result<int64_t> parse_int(std::string_view text, std::string_view what, int64_t min, int64_t max) {
   int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, code] = std::from_chars(text.data(), end, value);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [stop, code] = std::from_chars(begin, end, value);
   const bool whole = stop == end && !text.empty();
   if (code == std::errc::invalid_argument || !whole) {
     return error("{}: found '{}', expected an integer", what, text);

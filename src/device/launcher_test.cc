@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "src/base/json.h"
 #include "src/base/paths.h"
@@ -80,12 +81,14 @@ TEST_F(LauncherTest, WrongArgumentsAreBugs) {
   open("null", false);
   Launcher launcher(*device_, nullptr);
   const DevicePtr x = *device_->alloc(4096);
-  EXPECT_DEATH((void)launcher.launch<Axpy>({DType::kF32, 1}, {.x = x, .out = x + 8, .n = 4}),
-               "axpy: 'out' = 0x[0-9a-f]+ is no multiple of 16");
-  EXPECT_DEATH((void)launcher.launch<Axpy>({DType::kF32, 1}, {.x = 0, .out = x, .n = 4}),
+  EXPECT_DEATH(
+      std::ignore = launcher.launch<Axpy>({DType::kF32, 1}, {.x = x, .out = x + 8, .n = 4}),
+      "axpy: 'out' = 0x[0-9a-f]+ is no multiple of 16");
+  EXPECT_DEATH(std::ignore = launcher.launch<Axpy>({DType::kF32, 1}, {.x = 0, .out = x, .n = 4}),
                "'x' is null");
-  EXPECT_DEATH((void)launcher.launch<Axpy>({DType::kF32, 1}, {.x = x + 4096, .out = x, .n = 4}),
-               "argument 'x' = 0x[0-9a-f]+ is in no live allocation");
+  EXPECT_DEATH(
+      std::ignore = launcher.launch<Axpy>({DType::kF32, 1}, {.x = x + 4096, .out = x, .n = 4}),
+      "argument 'x' = 0x[0-9a-f]+ is in no live allocation");
 }
 
 TEST_F(LauncherTest, RunsWithAPack) {

@@ -13,10 +13,10 @@ namespace {
 constexpr int32_t kMaxChoices = 128;
 
 template <typename... Args>
-std::unexpected<SubmitError> invalid(std::string parameter, fmt::format_string<Args...> text,
+std::unexpected<SubmitError> invalid(std::string_view parameter, fmt::format_string<Args...> text,
                                      Args&&... args) {
   return std::unexpected(SubmitError{.kind = SubmitError::Kind::kInvalid,
-                                     .parameter = std::move(parameter),
+                                     .parameter = std::string(parameter),
                                      .message = fmt::format(text, std::forward<Args>(args)...)});
 }
 

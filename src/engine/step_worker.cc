@@ -35,6 +35,7 @@ void StepWorker::draw(const DrawOptions& options) {
 Result<StepOutput> StepWorker::wait() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return result_.has_value(); });
+  NEREID_CHECK(result_.has_value(), "woken without a result");
   Result<StepOutput> result = std::move(*result_);
   result_.reset();
   draw_.reset();
@@ -61,6 +62,7 @@ void StepWorker::run() {
     lock.lock();
     changed_.wait(lock, [this] { return stop_ || draw_; });
     if (stop_) return;
+    NEREID_CHECK(draw_.has_value(), "woken without options");
     const DrawOptions options = *draw_;
     lock.unlock();
     Result<StepOutput> output =

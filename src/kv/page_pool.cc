@@ -26,8 +26,10 @@ std::optional<PageId> PagePool::allocate() {
   } else if (oldest_idle_ != kNone) {
     page = oldest_idle_;
     remove_idle(page);
-    by_key_.erase(*at(page).key);
-    at(page).key.reset();
+    std::optional<ContentKey>& key = at(page).key;
+    NEREID_CHECK(key.has_value(), "idle page {} holds nothing", page);
+    by_key_.erase(*key);
+    key.reset();
   } else {
     return std::nullopt;
   }
@@ -38,7 +40,11 @@ std::optional<PageId> PagePool::allocate() {
 bool PagePool::allocate(int32_t count, std::vector<PageId>& pages) {
   NEREID_CHECK(count >= 0, "{} pages", count);
   if (count > num_available()) return false;
-  for (int32_t taken = 0; taken < count; ++taken) pages.push_back(*allocate());
+  for (int32_t taken = 0; taken < count; ++taken) {
+    const std::optional<PageId> page = allocate();
+    NEREID_CHECK(page.has_value(), "page {} of {} is not there", taken, count);
+    pages.push_back(*page);
+  }
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http.hpp>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "src/base/json.h"
 #include "src/loadgen/event_reader.h"
@@ -145,7 +146,7 @@ asio::awaitable<error_code> Client::open(Connection& connection) {
   auto [failure, _] = co_await asio::async_connect(connection.socket, endpoints_, kAsTuple);
   if (!failure) {
     error_code ignored;
-    connection.socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    std::ignore = connection.socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   }
   co_return failure;
 }
@@ -259,7 +260,7 @@ void Client::expire() {
     if (now - connection->last_heard < options_.timeout) continue;
     connection->has_expired = true;
     error_code ignored;
-    connection->socket.close(ignored);
+    std::ignore = connection->socket.close(ignored);
   }
 }
 
@@ -267,7 +268,7 @@ void Client::cancel_all() {
   for (Connection* connection : busy_) {
     connection->was_cancelled = true;
     error_code ignored;
-    connection->socket.close(ignored);
+    std::ignore = connection->socket.close(ignored);
   }
 }
 

@@ -68,7 +68,7 @@ class Runner {
     }
     if (options_.request_rate) {
       is_arriving_ = true;
-      asio::co_spawn(context_, arrive(), asio::detached);
+      asio::co_spawn(context_, arrive(*options_.request_rate), asio::detached);
     } else {
       closed_loop();
     }
@@ -100,12 +100,12 @@ class Runner {
     --num_workers_;
   }
 
-  asio::awaitable<void> arrive() {
+  asio::awaitable<void> arrive(double rate) {
     Clock::time_point due = started_;
     while (may_start()) {
       asio::co_spawn(context_, one_request(), asio::detached);
-      due += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
-          workload_.next_gap(*options_.request_rate, options_.burstiness)));
+      due += std::chrono::duration_cast<Clock::duration>(
+          std::chrono::duration<double>(workload_.next_gap(rate, options_.burstiness)));
       arrivals_.expires_at(deadline_ ? std::min(due, *deadline_) : due);
       if (to_start_ > 0) co_await arrivals_.async_wait(kAsTuple);
     }

@@ -104,8 +104,7 @@ Awaitable<bool> Connection::serve_complete(RequestParser& parser,
                                  .parser = &parser,
                                  .keep_alive = parser.keep_alive(),
                                  .started = started_});
-    co_await exchange.respond_error(failure->status, std::move(failure->error),
-                                    std::move(failure->headers));
+    co_await exchange.respond_error(failure->status, failure->error, std::move(failure->headers));
     co_return exchange.can_go_on();
   }
   const uint64_t size =
@@ -192,8 +191,7 @@ std::optional<HttpFailure> Connection::refuse(const RequestParser& parser,
 Awaitable<> Connection::fail(const RequestParser* parser, HttpFailure failure) {
   ConnectionExchange exchange(
       {.link = *link_, .shared = shared_, .parser = parser, .started = started_});
-  co_await exchange.respond_error(failure.status, std::move(failure.error),
-                                  std::move(failure.headers));
+  co_await exchange.respond_error(failure.status, failure.error, std::move(failure.headers));
 }
 
 Awaitable<bool> Connection::answer_preflight(RequestParser& parser) {

@@ -27,9 +27,9 @@ const Buckets kRequestBuckets = {0.3,  0.5,   0.8,   1.0,   1.5,   2.0,    2.5,
 // 1, 2, 5, 10, 20, 50, ... up to the context.
 Buckets token_count_buckets(int32_t max_tokens) {
   Buckets buckets;
-  for (double power = 1; power <= max_tokens; power *= 10) {
-    for (const double step : {1, 2, 5}) {
-      if (power * step <= max_tokens) buckets.push_back(power * step);
+  for (int64_t power = 1; power <= max_tokens; power *= 10) {
+    for (const int64_t step : {1, 2, 5}) {
+      if (power * step <= max_tokens) buckets.push_back(static_cast<double>(power * step));
     }
   }
   return buckets;

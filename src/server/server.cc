@@ -58,7 +58,8 @@ Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
 }  // namespace
 
 struct Server::State {
-  State(ServingEngine& engine, ServerSetup setup, std::unique_ptr<asio::ssl::context> tls_context)
+  State(ServingEngine& engine, const ServerSetup& setup,
+        std::unique_ptr<asio::ssl::context> tls_context)
       : metrics(engine, setup.model_name),
         tls(std::move(tls_context)),
         workers(kWorkerThreads),
@@ -169,9 +170,9 @@ Server::~Server() {
   stop();
 }
 
-Result<std::unique_ptr<Server>> Server::start(ServingEngine& engine, ServerSetup setup) {
+Result<std::unique_ptr<Server>> Server::start(ServingEngine& engine, const ServerSetup& setup) {
   NEREID_TRY(auto tls, make_tls_context(setup.options.tls_cert, setup.options.tls_key));
-  auto state = std::make_unique<State>(engine, std::move(setup), std::move(tls));
+  auto state = std::make_unique<State>(engine, setup, std::move(tls));
   const ServerOptions& options = state->context.options;
   NEREID_TRY(const tcp::endpoint wanted, resolve(state->io, options.host, options.port));
   NEREID_RETURN_IF_ERROR(listen(state->acceptor, wanted));

@@ -24,7 +24,7 @@ struct ServerSetup {
 class Server {
  public:
   // Listens when it returns; the engine must outlive the server. Errors: address, certificate.
-  static Result<std::unique_ptr<Server>> start(ServingEngine& engine, ServerSetup setup);
+  static Result<std::unique_ptr<Server>> start(ServingEngine& engine, const ServerSetup& setup);
   ~Server();  // stop()
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -96,15 +96,18 @@ std::vector<std::string> hostile_templates() {
       "{{ range(10**9) | list | length }}",
       "{{ 'a' * 10**10 }}",
       "{{ ([0] * 10**9) | length }}",
-      "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}"
-      "{% endfor %}{{ ns.s | length }}",
-      "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}"
-      "{% endfor %}{{ ns.s | length }}",
-      "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}"
-      "{% endfor %}{% for i in ns.s %}{% endfor %}",
+      std::string(
+          "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}") +
+          "{% endfor %}{{ ns.s | length }}",
+      std::string(
+          "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}") +
+          "{% endfor %}{{ ns.s | length }}",
+      std::string(
+          "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}") +
+          "{% endfor %}{% for i in ns.s %}{% endfor %}",
       "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(0) }}",
-      "{% macro f(x) %}{{ g(x) }}{{ g(x) }}{% endmacro %}"
-      "{% macro g(x) %}{% if x > 0 %}{{ f(x - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+      std::string("{% macro f(x) %}{{ g(x) }}{{ g(x) }}{% endmacro %}") +
+          "{% macro g(x) %}{% if x > 0 %}{{ f(x - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
       "{% for x in [1, 1] recursive %}{{ loop([1, 1]) }}{% endfor %}",
       "{% set a = 'a' * 10000000 %}{{ a.replace('a', a) | length }}",
       "{% set a = 'a' * 10000000 %}{{ ([1] * 100000) | join(a) | length }}",

@@ -37,7 +37,7 @@ NereidMatcher* matcher_of(void* handle) {
 }  // namespace
 
 Result<std::shared_ptr<const GrammarVocabulary>> GrammarVocabulary::create(
-    std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
+    const std::shared_ptr<const Tokenizer>& tokenizer, std::span<const int32_t> eos_ids,
     int32_t vocab_size) {
   NereidGrammarVocabulary* handle = nullptr;
   NereidBuffer message;
@@ -54,8 +54,8 @@ GrammarVocabulary::~GrammarVocabulary() {
 }
 
 Result<std::shared_ptr<const Grammar>> Grammar::compile(
-    std::shared_ptr<const GrammarVocabulary> vocabulary, GrammarKind kind, std::string_view source,
-    const GrammarLimits& limits) {
+    const std::shared_ptr<const GrammarVocabulary>& vocabulary, GrammarKind kind,
+    std::string_view source, const GrammarLimits& limits) {
   NereidGrammar* handle = nullptr;
   NereidBuffer message;
   if (nereid_grammar_compile(vocabulary_of(vocabulary->handle_), static_cast<int32_t>(kind),

@@ -32,7 +32,7 @@ struct GrammarLimits {
 class GrammarVocabulary {
  public:
   static Result<std::shared_ptr<const GrammarVocabulary>> create(
-      std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
+      const std::shared_ptr<const Tokenizer>& tokenizer, std::span<const int32_t> eos_ids,
       int32_t vocab_size);  // of the logits; ids past the tokenizer's are never allowed
   ~GrammarVocabulary();
   GrammarVocabulary(const GrammarVocabulary&) = delete;
@@ -72,7 +72,7 @@ class Grammar {
  public:
   // Errors say what in the source is wrong or over a limit. Compiling is bounded in time.
   static Result<std::shared_ptr<const Grammar>> compile(
-      std::shared_ptr<const GrammarVocabulary> vocabulary, GrammarKind kind,
+      const std::shared_ptr<const GrammarVocabulary>& vocabulary, GrammarKind kind,
       std::string_view source, const GrammarLimits& limits = {});
   ~Grammar();
   Grammar(const Grammar&) = delete;

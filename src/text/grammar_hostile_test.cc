@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <tuple>
 
 #include "src/text/grammar_testing.h"
 
@@ -52,7 +53,7 @@ std::string attempt(GrammarKind kind, const std::string& source) {
       if (const Status status = matcher->allowed(mask); !status) message = status.error().message;
       int32_t id = 0;
       while (id + 1 < fixture().vocab_size && !has_bit(mask, (id + 31 * step) % 420)) ++id;
-      (void)matcher->accept((id + 31 * step) % 420);
+      std::ignore = matcher->accept((id + 31 * step) % 420);
       slowest = std::max(slowest, std::chrono::steady_clock::now() - step_started);
     }
     const double slowest_ms = std::chrono::duration<double, std::milli>(slowest).count();

@@ -109,7 +109,8 @@ struct StreamDecoder::State {
   ~State() { nereid_stream_free(stream); }
 };
 
-StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens)
+StreamDecoder::StreamDecoder(const std::shared_ptr<const Tokenizer>& tokenizer,
+                             bool skip_special_tokens)
     : state_(new State{nereid_stream_new(tokenizer_of(tokenizer->handle_), skip_special_tokens)}) {}
 
 StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;

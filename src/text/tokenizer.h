@@ -65,7 +65,7 @@ class Tokenizer {
 // and of finish(), put together, are what Tokenizer::decode gives for the ids.
 class StreamDecoder {
  public:
-  StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens);
+  StreamDecoder(const std::shared_ptr<const Tokenizer>& tokenizer, bool skip_special_tokens);
   StreamDecoder(StreamDecoder&&) noexcept;
   StreamDecoder& operator=(StreamDecoder&&) noexcept;
   ~StreamDecoder();

@@ -119,50 +119,6 @@ def test_a_failing_pytest_step_fails_the_whole(tmp_path: Path) -> None:
     assert "1 failed" in done.stderr
 
 
-def tidy_files(folder: Path, *flags: str) -> list[str]:
-    """What `tidy_files` of the script prints in the repository `folder`."""
-    text = (ROOT / "dev").read_text()
-    functions = [
-        text[text.index(start) : text.index("\n}\n", text.index(start)) + 3]
-        for start in ("cpp_files() {", "readonly TIDY_PARTS")
-    ]
-    script = f"set -euo pipefail\ncd {folder}\n" + "".join(functions) + f"tidy_files {' '.join(flags)}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    return done.stdout.split()
-
-
-def test_clang_tidy_takes_what_changed_and_a_part_of_the_rest(tmp_path: Path) -> None:
-    def git(*args: str) -> None:
-        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-        subprocess.run(["git", "-C", tmp_path, *who, *args], check=True, capture_output=True)
-
-    git("init", "-q")
-    names = [f"src/file{index:02}.cc" for index in range(32)]
-    (tmp_path / "src").mkdir()
-    for name in names:
-        (tmp_path / name).write_text("// old\n")
-    (tmp_path / "src/some.h").write_text("// old\n")
-    git("add", ".")
-    git("commit", "-q", "-m", "one")
-    (tmp_path / names[3]).write_text("// committed\n")
-    (tmp_path / "src/some.h").write_text("// committed\n")
-    git("commit", "-q", "-a", "-m", "two")
-    (tmp_path / names[5]).write_text("// not committed\n")
-    (tmp_path / "src/new.cc").write_text("// not added\n")
-    changed = {names[3], names[5], "src/new.cc"}
-    assert set(tidy_files(tmp_path)) == changed
-    assert set(tidy_files(tmp_path, "--all")) == {*names, "src/new.cc"}
-    seen = set()
-    for count in range(200):
-        part = set(tidy_files(tmp_path, "--part"))
-        assert changed <= part and 4 <= len(part) <= 8
-        seen |= part
-        if seen == {*names, "src/new.cc"}:
-            break
-        git("commit", "-q", "--allow-empty", "-m", f"another {count}")
-        changed = {names[5], "src/new.cc"}
-    assert seen == {*names, "src/new.cc"}
-
 
 def test_every_sanitized_test_is_built_and_run() -> None:
     built = re.search(r"foreach\(test ([\w ]+)\)", (ROOT / "tests/fuzz/CMakeLists.txt").read_text())

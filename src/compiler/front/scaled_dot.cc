@@ -26,7 +26,7 @@ class ScaledDotRewriter {
     bool is_a;
   };
 
-  mlir::FailureOr<Value> decode(const Operand& operand);
+  Value decode(const Operand& operand);  // null on failure
   Value unpack_pairs(const Operand& operand);
   Value decode_e2m1(Value codes);
   Value decode_scale(Value scale);
@@ -134,12 +134,15 @@ Value ScaledDotRewriter::expand_scale(const Operand& operand, llvm::ArrayRef<int
   return tt::TransOp::create(b, t_.location, t_.tensor(shape, f32()), wide, order);
 }
 
-mlir::FailureOr<Value> ScaledDotRewriter::decode(const Operand& operand) {
+Value ScaledDotRewriter::decode(const Operand& operand) {
   auto& b = t_.b;
   mlir::Type element = type_of(operand.values).getElementType();
   Value values;
   if (operand.type == tt::ScaleDotElemType::E2M1) {
-    if (!element.isInteger(8)) return op_.emitError("'tt.dot_scaled' has e2m1 values not in i8");
+    if (!element.isInteger(8)) {
+      op_.emitError("'tt.dot_scaled' has e2m1 values not in i8");
+      return {};
+    }
     values = unpack_pairs(operand);
   } else if (mlir::isa<mlir::FloatType>(element)) {
     values = element.isF32() ? operand.values
@@ -148,9 +151,11 @@ mlir::FailureOr<Value> ScaledDotRewriter::decode(const Operand& operand) {
                                    .getResult();
   } else {
     bool e4m3 = operand.type == tt::ScaleDotElemType::E4M3;
-    if (!e4m3 && operand.type != tt::ScaleDotElemType::E5M2)
-      return op_.emitError() << "'tt.dot_scaled' of " << tt::stringifyScaleDotElemType(operand.type)
-                             << " is not supported";
+    if (!e4m3 && operand.type != tt::ScaleDotElemType::E5M2) {
+      op_.emitError() << "'tt.dot_scaled' of " << tt::stringifyScaleDotElemType(operand.type)
+                      << " is not supported";
+      return {};
+    }
     mlir::Type fp8 = e4m3 ? mlir::Type(mlir::Float8E4M3FNType::get(b.getContext()))
                           : mlir::Type(mlir::Float8E5M2Type::get(b.getContext()));
     Value codes = tt::BitcastOp::create(b, t_.location, like(operand.values, fp8), operand.values);
@@ -163,11 +168,11 @@ mlir::FailureOr<Value> ScaledDotRewriter::decode(const Operand& operand) {
 }
 
 mlir::LogicalResult ScaledDotRewriter::run() {
-  auto a = decode({op_.getA(), op_.getAScale(), op_.getAElemType(), op_.getLhsKPack(), true});
-  if (failed(a)) return mlir::failure();
-  auto b = decode({op_.getB(), op_.getBScale(), op_.getBElemType(), op_.getRhsKPack(), false});
-  if (failed(b)) return mlir::failure();
-  Value dot = tt::DotOp::create(t_.b, t_.location, op_.getType(), *a, *b, op_.getC(),
+  Value a = decode({op_.getA(), op_.getAScale(), op_.getAElemType(), op_.getLhsKPack(), true});
+  if (!a) return mlir::failure();
+  Value b = decode({op_.getB(), op_.getBScale(), op_.getBElemType(), op_.getRhsKPack(), false});
+  if (!b) return mlir::failure();
+  Value dot = tt::DotOp::create(t_.b, t_.location, op_.getType(), a, b, op_.getC(),
                                 tt::InputPrecision::IEEE, /*maxNumImpreciseAcc=*/0);
   op_.replaceAllUsesWith(dot);
   op_->erase();

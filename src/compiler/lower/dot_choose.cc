@@ -93,7 +93,8 @@ double Emitter::cost_along_k(DotPlan& dot, unsigned width, mlir::Type as) {
 double Emitter::choose_b(DotPlan& dot) {
   mlir::Value b = dot.op.getB();
   unsigned group = static_cast<unsigned>(dot.group), lanes = dot.lanes, width = lanes * group;
-  double uses = double((dot.m + dot.block_rows - 1) / dot.block_rows);
+  const auto blocks = (dot.m + dot.block_rows - 1) / dot.block_rows;
+  double uses = double(blocks);
   auto vector = [&] { return group_point(dot, unknown_index(), 0, unknown_index()); };
   auto row = [&] {
     Coord k{.base = unknown_index(), .align = 1};

@@ -1,5 +1,6 @@
 // Operands of a dot in the layout that its inner loop reads: a row-major, b in groups along k.
 #include "llvm/IR/InlineAsm.h"
+#include "src/base/check.h"
 #include "src/compiler/lower/dot.h"
 
 namespace nereid::lower {
@@ -85,6 +86,7 @@ void Emitter::pack_b_transposed(DotPlan& dot) {
 
 // Address of the vector for group `k_group` and lanes `n_block`.
 Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, Value* n_block) {
+  NEREID_CHECK(dot.b.has_value(), "b is not packed");
   int64_t size = element_bytes(dot.compute);
   Value* offset = builder_.CreateMul(k_group, i64(dot.n * dot.group * size), "", true, true);
   offset = builder_.CreateAdd(

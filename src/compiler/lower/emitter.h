@@ -235,6 +235,8 @@ class Emitter {
                      llvm::ArrayRef<llvm::Value*> values);
   void emit_scan(mlir::triton::ScanOp op);  // scan.cc
   Values scan_lanes(mlir::triton::ScanOp op, Values values, unsigned lanes);
+  Values scan_step(mlir::triton::ScanOp op, const Values& elements, const Values* carry,
+                   unsigned width);
   void scan_sequence(mlir::triton::ScanOp op, int64_t count, bool unrolled,
                      llvm::function_ref<Values(llvm::Value*)> load,
                      llvm::function_ref<Values(Values, const Values*)> combine,

@@ -114,12 +114,12 @@ Lanes Emitter::load_uniform(const Access& access, const std::optional<Lanes>& ot
       active = nullptr;
     }
   }
-  bool simple_other = other && other->uniform() && access.mask->uniform();
+  bool simple_other = other && other->uniform() && access.mask && access.mask->uniform();
   llvm::Value* passed = simple_other ? to_memory(other->value, access.element) : nullptr;
   Access single = access;
   llvm::Value* value =
       from_memory(load_contiguous(access.pointer.value, single, active, passed, 1), access.element);
-  if (!active || !other || simple_other) return Lanes::make_uniform(value);
+  if (!active || !access.mask || !other || simple_other) return Lanes::make_uniform(value);
   llvm::Value* mask = access.mask->uniform() && lanes > 1
                           ? builder_.CreateVectorSplat(lanes, access.mask->value)
                           : access.mask->value;
@@ -267,7 +267,7 @@ void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lan
     store_contiguous(lane_pointer(access.pointer, 0), access, mask, one, 1);
     return;
   }
-  if (mask) mask = vector_of(*access.mask, lanes);
+  if (mask && access.mask) mask = vector_of(*access.mask, lanes);
   llvm::Value* vector = to_memory(vector_of(value, lanes), access.element);
   if (access.pointer.affine() && !access.pointer.scale) {
     if (contiguous(access.pointer.pattern, element_bytes(access.element), lanes)) {

@@ -74,6 +74,26 @@ void Emitter::scan_sequence(tt::ScanOp op, int64_t count, bool unrolled,
   });
 }
 
+// `width` elements along the axis: their scan behind `carry`, and its last element for the next
+// step.
+Values Emitter::scan_step(tt::ScanOp op, const Values& elements, const Values* carry,
+                          unsigned width) {
+  Values values = scan_lanes(op, elements, width);
+  if (carry) {
+    Values spread;
+    for (Value* value : *carry) {
+      spread.push_back(width == 1 ? value : builder_.CreateVectorSplat(width, value));
+    }
+    values = emit_combiner(op.getCombineOp(), join(spread, values));
+  }
+  Values last;
+  for (Value* value : values) {
+    uint64_t lane = op.getReverse() ? 0 : width - 1;
+    last.push_back(width == 1 ? value : builder_.CreateExtractElement(value, lane));
+  }
+  return join(values, last);
+}
+
 void Emitter::emit_scan(tt::ScanOp op) {
   llvm::SmallVector<mlir::Value, 4> sources(op.getSrcs());
   auto shape = shape_of(sources[0]);
@@ -110,25 +130,11 @@ void Emitter::emit_scan(tt::ScanOp op) {
       for (mlir::Value source : sources) values.push_back(eval_vector(source, at(index)));
       return values;
     };
-    auto combine = [&](Values values, const Values* carry) {
-      if (!along) {
-        if (carry) values = emit_combiner(op.getCombineOp(), join(*carry, values));
-        return join(values, values);
-      }
-      values = scan_lanes(op, values, width);
-      if (carry) {
-        Values spread;
-        for (Value* value : *carry) {
-          spread.push_back(width == 1 ? value : builder_.CreateVectorSplat(width, value));
-        }
-        values = emit_combiner(op.getCombineOp(), join(spread, values));
-      }
-      Values last;
-      for (Value* value : values) {
-        uint64_t lane = op.getReverse() ? 0 : width - 1;
-        last.push_back(width == 1 ? value : builder_.CreateExtractElement(value, lane));
-      }
-      return join(values, last);
+    auto combine = [&](const Values& values, const Values* carry) {
+      if (along) return scan_step(op, values, carry, width);
+      if (!carry) return join(values, values);
+      Values combined = emit_combiner(op.getCombineOp(), join(*carry, values));
+      return join(combined, combined);
     };
     auto store = [&](Value* index, const Values& values) {
       for (auto [result, value] : llvm::zip(op.getResult(), values)) {

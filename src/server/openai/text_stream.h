@@ -41,8 +41,8 @@ class TextStream {
     // Special tokens that are shown all the same, with their text: markers of tool calls.
     std::span<const std::pair<int32_t, std::string>> shown;  // outlives the stream
   };
-  TextStream(std::shared_ptr<const text::Tokenizer> tokenizer, const Options& options)
-      : decoder_(std::move(tokenizer), /*skip_special_tokens=*/true),
+  TextStream(const std::shared_ptr<const text::Tokenizer>& tokenizer, const Options& options)
+      : decoder_(tokenizer, /*skip_special_tokens=*/true),
         finder_(options.stops),
         options_(options) {}
 

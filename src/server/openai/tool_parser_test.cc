@@ -27,7 +27,7 @@ std::string parse(std::string_view format, std::string_view text, size_t size, b
   ParsedText all;
   for (size_t at = 0; at < text.size(); at += size) parser.push(text.substr(at, size), all);
   parser.finish(all);
-  std::string out = all.content, arguments;
+  std::string out = all.content;
   int index = -1;
   for (const ToolDelta& delta : all.calls) {
     if (!delta.name.empty()) {
