@@ -34,8 +34,12 @@ error on standard error and left out; the exit code is then 1.)";
 
 class Chat {
  public:
-  Chat(Engine& engine, const ChatOptions& options, Output& out)
-      : engine_(engine), options_(options), out_(out), system_(options.system) {
+  Chat(Engine& engine, const ChatOptions& options, Output& out, Interrupt& interrupt)
+      : engine_(engine),
+        options_(options),
+        out_(out),
+        interrupt_(interrupt),
+        system_(options.system) {
     reset();
   }
 
@@ -83,8 +87,9 @@ class Chat {
     ReplyParams params;
     NEREID_TRY(params.prompt_ids, encode_conversation(engine_, conversation));
     params.stream = &out_;
-    const Interrupt interrupt;
-    NEREID_TRY(Reply reply, generate_reply(engine_, options_.sampling, params, interrupt));
+    Result<Reply> generated = generate_reply(engine_, options_.sampling, params, interrupt_);
+    interrupt_.take();
+    NEREID_TRY(Reply reply, std::move(generated));
     out_.write("\n");
     if (options_.timings) {
       const auto timings = describe_timings(params.prompt_ids.size(), reply.result);
@@ -96,6 +101,7 @@ class Chat {
   Engine& engine_;
   const ChatOptions& options_;
   Output& out_;
+  Interrupt& interrupt_;
   std::string system_;
   Json messages_;
 };
@@ -120,13 +126,18 @@ Result<int> chat(const ChatOptions& options, Environment& environment, Engine& e
   if (!chat_template) {
     return error("the model has no chat template: use 'nereid run' with a plain prompt");
   }
-  LineEditor editor(environment.input_fd, "> ", chat_history_file());
-  Chat chat(engine, options, environment.out);
+  Interrupt interrupt;
+  LineEditor editor(environment.input_fd, interrupt, "> ", chat_history_file());
+  Chat chat(engine, options, environment.out, interrupt);
   std::string message;
   int exit_code = 0;
   while (environment.out.ok()) {
     const LineEditor::Event event = read_message(editor, message);
     if (event == LineEditor::Event::kEnd) break;
+    if (event == LineEditor::Event::kInterrupt && !editor.is_interactive()) {
+      exit_code = kExitInterrupted;
+      break;
+    }
     if (event == LineEditor::Event::kInterrupt || message.empty()) continue;
     if (message.starts_with('/')) {
       if (!chat.command(message)) break;

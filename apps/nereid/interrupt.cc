@@ -48,4 +48,8 @@ bool Interrupt::received() const {
   return stop_requested;
 }
 
+bool Interrupt::take() {
+  return stop_requested.exchange(false);
+}
+
 }  // namespace nereid::commands

@@ -17,6 +17,8 @@ class Interrupt {
   // Asks for a stop without a signal, such as when nobody reads the output any more.
   void request() const;
   bool received() const;
+  // Whether a stop was asked for; from then on it is not any more.
+  bool take();
 };
 
 }  // namespace nereid::commands

@@ -2,6 +2,7 @@
 #include "apps/nereid/line_editor.h"
 
 #include <histedit.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,7 +10,7 @@
 #include <clocale>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
+#include <cwchar>
 
 #include "src/base/paths.h"
 
@@ -18,51 +19,68 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
-// Ctrl-C while editing ends the read, and the flag tells it from Ctrl-D. It comes as a key where
-// the terminal lets the editor have it, else as a signal.
-volatile std::sig_atomic_t interrupted = 0;
-unsigned char on_interrupt_key(EditLine*, int) {
-  interrupted = 1;
-  return CC_EOF;
+// Until `fd` can be read or Ctrl-C came. SIGINT is blocked but for the wait itself, so that no moment
+// loses it. False: Ctrl-C, and it is taken.
+bool wait_readable(int fd, Interrupt& interrupt) {
+  sigset_t only_interrupt, before;
+  sigemptyset(&only_interrupt);
+  sigaddset(&only_interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &only_interrupt, &before);
+  pollfd waited = {.fd = fd, .events = POLLIN, .revents = 0};
+  int ready = 0;
+  do {
+    if (interrupt.received()) break;
+    ready = ppoll(&waited, 1, nullptr, &before);
+  } while (ready < 0 && errno == EINTR);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return !interrupt.take();
 }
-void on_interrupt_signal(int) {
-  interrupted = 1;
-}
-
-// While it lives, SIGINT sets the flag and ends a read.
-class InterruptedReads {
- public:
-  InterruptedReads() {
-    struct sigaction action = {};
-    action.sa_handler = on_interrupt_signal;  // no SA_RESTART: the read returns
-    sigemptyset(&action.sa_mask);
-    interrupted = 0;
-    sigaction(SIGINT, &action, &previous_);
-  }
-  ~InterruptedReads() { sigaction(SIGINT, &previous_, nullptr); }
-  InterruptedReads(const InterruptedReads&) = delete;
-  InterruptedReads& operator=(const InterruptedReads&) = delete;
-
- private:
-  struct sigaction previous_ = {};
-};
 
 }  // namespace
 
 struct LineEditor::Terminal {
+  Interrupt& interrupt;
   EditLine* editor = nullptr;
   History* history = nullptr;
   HistEvent event = {};
   std::string prompt, history_file;
+  bool interrupted = false;  // the read that ran last ended by Ctrl-C
 
-  static char* prompt_of(EditLine* editor) {
+  static Terminal& of(EditLine* editor) {
     void* data = nullptr;
     el_get(editor, EL_CLIENTDATA, &data);
-    return static_cast<Terminal*>(data)->prompt.data();
+    return *static_cast<Terminal*>(data);
   }
 
-  Terminal(std::string prompt_text, std::string history_path)
-      : prompt(std::move(prompt_text)), history_file(std::move(history_path)) {
+  static char* prompt_of(EditLine* editor) { return of(editor).prompt.data(); }
+
+  // Ctrl-C comes as a key where the terminal lets the editor have it, else as a signal.
+  static unsigned char on_interrupt_key(EditLine* editor, int) {
+    of(editor).interrupted = true;
+    return CC_EOF;
+  }
+
+  // The editor's source of characters: 1 for one in `*character`, 0 for the end (or Ctrl-C).
+  static int read_character(EditLine* editor, wchar_t* character) {
+    Terminal& terminal = of(editor);
+    std::mbstate_t state = {};
+    while (true) {
+      if (!wait_readable(STDIN_FILENO, terminal.interrupt)) {
+        terminal.interrupted = true;
+        return 0;
+      }
+      char byte = 0;
+      if (::read(STDIN_FILENO, &byte, 1) != 1) return 0;
+      const size_t used = std::mbrtowc(character, &byte, 1, &state);
+      if (used == size_t(-1)) state = {};  // not UTF-8: left out
+      if (used <= 1) return 1;
+    }
+  }
+
+  Terminal(Interrupt& interrupt_flag, std::string prompt_text, std::string history_path)
+      : interrupt(interrupt_flag),
+        prompt(std::move(prompt_text)),
+        history_file(std::move(history_path)) {
     std::setlocale(LC_CTYPE, "");
     if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
     history = history_init();
@@ -71,6 +89,7 @@ struct LineEditor::Terminal {
     editor = el_init("nereid", stdin, stdout, stderr);
     el_set(editor, EL_CLIENTDATA, this);
     el_set(editor, EL_PROMPT, &prompt_of);
+    el_set(editor, EL_GETCFN, &read_character);
     el_set(editor, EL_EDITOR, "emacs");
     el_set(editor, EL_HIST, ::history, history);
     el_set(editor, EL_ADDFN, "interrupt", "End the read as an interrupt", &on_interrupt_key);
@@ -99,10 +118,14 @@ struct LineEditor::Terminal {
   }
 };
 
-LineEditor::LineEditor(int input_fd, std::string prompt, std::string history_file)
-    : input_fd_(input_fd), interactive_(input_fd == 0 && isatty(0) == 1 && isatty(1) == 1) {
+LineEditor::LineEditor(int input_fd, Interrupt& interrupt, std::string prompt,
+                       std::string history_file)
+    : input_fd_(input_fd),
+      interrupt_(interrupt),
+      interactive_(input_fd == 0 && isatty(0) == 1 && isatty(1) == 1) {
   if (interactive_) {
-    terminal_ = std::make_unique<Terminal>(std::move(prompt), std::move(history_file));
+    terminal_ =
+        std::make_unique<Terminal>(interrupt, std::move(prompt), std::move(history_file));
   }
 }
 
@@ -112,11 +135,9 @@ LineEditor::Event LineEditor::read(std::string& line) {
   line.clear();
   if (!interactive_) return read_pipe(line);
   int count = 0;
-  const InterruptedReads reads;
-  // Before the prompt shows: from then on Ctrl-C is a key, which no moment can lose.
-  el_set(terminal_->editor, EL_PREP_TERM, 1);
-  const char* text = interrupted != 0 ? nullptr : el_gets(terminal_->editor, &count);
-  if (interrupted != 0) {
+  terminal_->interrupted = false;
+  const char* text = el_gets(terminal_->editor, &count);
+  if (terminal_->interrupted) {
     std::fputs("^C\n", stdout);
     std::fflush(stdout);
     el_reset(terminal_->editor);
@@ -139,9 +160,9 @@ LineEditor::Event LineEditor::read_pipe(std::string& line) {
       return Event::kLine;
     }
     if (at_end_) return Event::kEnd;
+    if (!wait_readable(input_fd_, interrupt_)) return Event::kInterrupt;
     char buffer[4096];
     const ssize_t count = ::read(input_fd_, buffer, sizeof buffer);
-    if (count < 0 && errno == EINTR) return Event::kInterrupt;
     if (count <= 0) at_end_ = true;
     if (count > 0) buffered_.append(buffer, static_cast<size_t>(count));
   }

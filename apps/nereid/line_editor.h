@@ -4,14 +4,17 @@
 #include <memory>
 #include <string>
 
+#include "apps/nereid/interrupt.h"
+
 namespace nereid::commands {
 
 class LineEditor {
  public:
   enum class Event { kLine, kInterrupt, kEnd };
 
+  // Ctrl-C, as a signal, is looked for in `interrupt` and taken from there.
   // On a terminal the prompt is shown and history is kept in `history_file` (empty: not kept).
-  LineEditor(int input_fd, std::string prompt, std::string history_file);
+  LineEditor(int input_fd, Interrupt& interrupt, std::string prompt, std::string history_file);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
@@ -25,6 +28,7 @@ class LineEditor {
   Event read_pipe(std::string& line);
 
   int input_fd_;
+  Interrupt& interrupt_;
   bool interactive_;
   std::string buffered_;  // read from the pipe, not yet returned
   bool at_end_ = false;

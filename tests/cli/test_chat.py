@@ -67,6 +67,8 @@ class Terminal:
 
 
 def test_on_a_terminal(nereid: Nereid, default_model, device, tmp_path: Path) -> None:
+    # With its kernels compiled first: a progress bar on the terminal looks like a prompt.
+    assert nereid("run", "-n", "1", "Hi", *device).code == 0
     terminal = Terminal(nereid, tmp_path, "chat", "-n", "3000", "--ignore-eos", *device)
     terminal.wait_for(b"> ", 120)
     # Ctrl-C stops a reply, and the program goes on.
