@@ -8,6 +8,7 @@
 #include "apps/nereid/command.h"
 #include "apps/nereid/interrupt.h"
 #include "src/base/atomic_file.h"
+#include "src/base/json.h"
 #include "src/loadgen/report.h"
 #include "src/loadgen/runner.h"
 #include "src/text/progress.h"
@@ -31,6 +32,7 @@ struct BenchServeOptions {
   int32_t shared_prefix = 0, vocab_size = 32000;
   bool ignore_eos = false;
   std::optional<double> temperature;
+  std::string extra_body;
   uint64_t seed = 0;
   double timeout_s = 600;
   std::string goodput, json;
@@ -64,6 +66,16 @@ CLI::Validator number_in(double min, double max) {
   return {check, "NUMBER"};
 }
 
+// The text between the braces of a JSON object.
+Result<std::string> members_of(const std::string& text, const char* flag) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) {
+    return error("{}: found '{}', expected a JSON object", flag, printable(text, 80));
+  }
+  const std::string compact = json.dump();
+  return compact.substr(1, compact.size() - 2);
+}
+
 struct Plan {
   loadgen::RunOptions run;
   loadgen::WorkloadOptions workload;
@@ -80,6 +92,9 @@ Result<loadgen::WorkloadOptions> workload_options(const BenchServeOptions& optio
       .ignore_eos = options.ignore_eos,
       .temperature = options.temperature,
       .seed = options.seed};
+  if (!options.extra_body.empty()) {
+    NEREID_TRY(workload.extra_body, members_of(options.extra_body, "--extra-body"));
+  }
   NEREID_TRY(workload.input, loadgen::parse_length_range(options.input_len, "--input-len"));
   NEREID_TRY(workload.output, loadgen::parse_length_range(options.output_len, "--output-len"));
   if (!options.prompts.empty()) {
@@ -127,6 +142,7 @@ Json settings_json(const BenchServeOptions& options, const Plan& plan) {
                {"prompts", options.prompts},
                {"shared_prefix", options.shared_prefix},
                {"ignore_eos", options.ignore_eos},
+               {"extra_body", options.extra_body},
                {"warmup", options.warmup},
                {"seed", options.seed}};
   if (options.request_rate) json["request_rate"] = *options.request_rate;
@@ -263,6 +279,8 @@ void add_prompt_options(CLI::App& command, BenchServeOptions& options) {
                    "Ask for answers of full length (a parameter not every server knows)");
   command.add_option("--temperature", options.temperature, "Default: the server's")
       ->check(number_in(0.0, 100.0));
+  command.add_option("--extra-body", options.extra_body,
+                     R"(More parameters of every request: a JSON object, such as {"top_k":1})");
   command.add_option("--seed", options.seed, "Of prompts, lengths and arrivals")
       ->capture_default_str();
 }

@@ -151,6 +151,7 @@ PlannedRequest Workload::next() {
       output_len);
   if (options_.ignore_eos) body += R"(,"ignore_eos":true)";
   if (options_.temperature) body += fmt::format(R"(,"temperature":{})", *options_.temperature);
+  if (!options_.extra_body.empty()) body += "," + options_.extra_body;
   body += '}';
   return {std::move(body), output_len};
 }

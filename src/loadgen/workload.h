@@ -52,6 +52,7 @@ struct WorkloadOptions {
   std::vector<FilePrompt> prompts;
   bool ignore_eos = false;
   std::optional<double> temperature;
+  std::string extra_body;  // members of a JSON object that go into every body: "a":1,"b":2
   uint64_t seed = 0;
 };
 

@@ -120,6 +120,7 @@ std::span<const std::string_view> generation_names() {
                                                 "stop_token_ids",
                                                 "min_tokens",
                                                 "ignore_eos",
+                                                "skip_special_tokens",
                                                 "priority",
                                                 "stream",
                                                 "stream_options",
@@ -159,6 +160,7 @@ void read_generation(Fields& body, const ApiModel& model, GenerationRequest& out
   out.min_tokens =
       static_cast<int32_t>(body.integer("min_tokens", 0, model.max_context).value_or(0));
   out.ignore_eos = body.boolean("ignore_eos").value_or(false);
+  out.skip_special_tokens = body.boolean("skip_special_tokens").value_or(true);
   out.priority = static_cast<int32_t>(body.integer("priority", INT32_MIN, INT32_MAX).value_or(0));
   read_stream(body, out);
   read_constraint(body, model, out);

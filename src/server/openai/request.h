@@ -40,6 +40,7 @@ struct GenerationRequest {
   int32_t min_tokens = 0;
   std::optional<int32_t> max_tokens;
   bool ignore_eos = false;
+  bool skip_special_tokens = true;  // special tokens are not shown
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   int32_t top_logprobs = -1;  // as in ServeRequest

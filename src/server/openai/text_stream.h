@@ -40,9 +40,10 @@ class TextStream {
     std::span<const std::string> stops;  // outlives the stream
     // Special tokens that are shown all the same, with their text: markers of tool calls.
     std::span<const std::pair<int32_t, std::string>> shown;  // outlives the stream
+    bool skip_special_tokens = true;
   };
   TextStream(const std::shared_ptr<const text::Tokenizer>& tokenizer, const Options& options)
-      : decoder_(tokenizer, /*skip_special_tokens=*/true),
+      : decoder_(tokenizer, options.skip_special_tokens),
         finder_(options.stops),
         options_(options) {}
 

@@ -20,7 +20,7 @@ struct Shown {
 
 // Each byte is a token.
 Shown stream(const std::string& bytes, const std::vector<std::string>& stops) {
-  TextStream stream(text::byte_tokenizer(), {.stops = stops, .shown = {}});
+  TextStream stream(text::byte_tokenizer(), {.stops = stops});
   Shown shown;
   for (const char byte : bytes) {
     std::string piece;
@@ -99,7 +99,7 @@ OutputToken token(char byte) {
 TEST(Choice, LogprobsFollowTheText) {
   const std::vector<std::string> stops = {"END"};
   Choice choice({.tokenizer = text::byte_tokenizer(),
-                 .text = {.stops = stops, .shown = {}},
+                 .text = {.stops = stops},
                  .logprobs = true,
                  .tools = {}});
   std::vector<size_t> counts;

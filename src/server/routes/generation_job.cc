@@ -42,12 +42,14 @@ void GenerationJob::cancel() {
 
 openai::ChoiceOptions GenerationJob::choice_options() const {
   const openai::ModelText& text = *context_.text;
-  openai::ChoiceOptions options{.tokenizer = text.tokenizer().value(),
-                                .text = {.stops = request_.generation.stop, .shown = {}},
-                                .logprobs = request_.generation.top_logprobs >= 0};
+  openai::ChoiceOptions options{
+      .tokenizer = text.tokenizer().value(),
+      .text = {.stops = request_.generation.stop,
+               .skip_special_tokens = request_.generation.skip_special_tokens},
+      .logprobs = request_.generation.top_logprobs >= 0};
   const openai::ToolRequest* tools = request_.tools;
   if (!tools || tools->choice == openai::ToolChoice::kNone) return options;
-  options.text.shown = text.shown_tokens();
+  if (options.text.skip_special_tokens) options.text.shown = text.shown_tokens();
   const openai::ToolFormat& format = text.tool_format();
   openai::ToolParser::Options parser{.format = &format,
                                      .names = {},
