@@ -12,7 +12,9 @@
 namespace nereid::server {
 
 // Functions may be called from any thread. The engine must outlive it.
-class Metrics {
+// Held by std::shared_ptr: requests that outlive the server still report to it, from the engine's
+// thread.
+class Metrics : public std::enable_shared_from_this<Metrics> {
  public:
   Metrics(const ServingEngine& engine, std::string model_name);
   ~Metrics();

@@ -60,7 +60,7 @@ Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
 struct Server::State {
   State(ServingEngine& engine, const ServerSetup& setup,
         std::unique_ptr<asio::ssl::context> tls_context)
-      : metrics(engine, setup.model_name),
+      : metrics(std::make_shared<Metrics>(engine, setup.model_name)),
         tls(std::move(tls_context)),
         workers(kWorkerThreads),
         context{.engine = engine,
@@ -70,7 +70,7 @@ struct Server::State {
                 .started_unix_s = std::time(nullptr),
                 .tokenizer = engine.tokenizer(),
                 .chat_template = engine.chat_template(),
-                .metrics = metrics,
+                .metrics = *metrics,
                 .workers = workers},
         shared{.context = context, .access = Access(setup.options), .routes = setup.routes},
         io(setup.options.http_threads),
@@ -82,7 +82,7 @@ struct Server::State {
   Awaitable<> turn_away(tcp::socket socket);
   void add(uint64_t id, const std::shared_ptr<Link>& link);
 
-  Metrics metrics;
+  std::shared_ptr<Metrics> metrics;
   std::unique_ptr<asio::ssl::context> tls;
   asio::thread_pool workers;
   ServerContext context;

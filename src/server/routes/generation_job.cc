@@ -84,10 +84,10 @@ ServeRequest GenerationJob::engine_request(size_t prompt) const {
 }
 
 openai::QueueSink::Options GenerationJob::sink_options() {
-  Metrics& metrics = context_.metrics;
+  const auto metrics = context_.metrics.shared_from_this();
   return {.notify = [this] { wake_.notify(); },
-          .on_usage = [&metrics](const RequestUsage& usage) { metrics.observe(usage); },
-          .on_inter_token = [&metrics](double seconds) { metrics.observe_inter_token(seconds); }};
+          .on_usage = [metrics](const RequestUsage& usage) { metrics->observe(usage); },
+          .on_inter_token = [metrics](double seconds) { metrics->observe_inter_token(seconds); }};
 }
 
 ApiStatus GenerationJob::submit() {
