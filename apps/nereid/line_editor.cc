@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
-// Until `fd` can be read or Ctrl-C came. SIGINT is blocked but for the wait itself, so that no moment
-// loses it. False: Ctrl-C, and it is taken.
+// Until `fd` can be read or Ctrl-C came. SIGINT is blocked but for the wait itself, so that no
+// moment loses it. False: Ctrl-C, and it is taken.
 bool wait_readable(int fd, Interrupt& interrupt) {
   sigset_t only_interrupt, before;
   sigemptyset(&only_interrupt);
@@ -124,8 +124,7 @@ LineEditor::LineEditor(int input_fd, Interrupt& interrupt, std::string prompt,
       interrupt_(interrupt),
       interactive_(input_fd == 0 && isatty(0) == 1 && isatty(1) == 1) {
   if (interactive_) {
-    terminal_ =
-        std::make_unique<Terminal>(interrupt, std::move(prompt), std::move(history_file));
+    terminal_ = std::make_unique<Terminal>(interrupt, std::move(prompt), std::move(history_file));
   }
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ TIMEOUT = 300
 
 
 def pytest_configure() -> None:
-    """Under xdist each worker, and the program it runs, keeps to one core: two programs that each take
+    """A shell's background job ignores Ctrl-C, and so would every program started here.
+
+    Under xdist each worker, and the program it runs, keeps to one core: two programs that each take
     all cores would mostly wait for each other."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw"):
         cores = sorted(os.sched_getaffinity(0))
