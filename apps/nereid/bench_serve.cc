@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/nereid/command.h"
+#include "apps/nereid/flag_checks.h"
 #include "apps/nereid/interrupt.h"
 #include "src/base/atomic_file.h"
 #include "src/base/json.h"
@@ -54,17 +55,6 @@ Examples:
   nereid bench-serve --concurrency 32 --input-len 128 --output-len 64 --ignore-eos --num-requests 256
   nereid bench-serve --request-rate 4 --mix sharegpt --duration 60 --goodput ttft:200,itl:50
   nereid bench-serve --url http://host:8000 --endpoint chat --prompts chats.jsonl --json report.json)";
-
-// As CLI::Range, which lets NaN through.
-CLI::Validator number_in(double min, double max) {
-  const auto check = [min, max](const std::string& text) -> std::string {
-    double value = 0;
-    const bool is_number = CLI::detail::lexical_cast(text, value);
-    if (is_number && value >= min && value <= max) return {};
-    return fmt::format("found '{}', expected a number from {} to {}", text, min, max);
-  };
-  return {check, "NUMBER"};
-}
 
 // The text between the braces of a JSON object.
 Result<std::string> members_of(const std::string& text, const char* flag) {
@@ -208,7 +198,7 @@ Result<int> bench_serve(const BenchServeOptions& options, Environment& environme
 void add_load_options(CLI::App& command, BenchServeOptions& options) {
   CLI::Option* concurrency =
       command.add_option("--concurrency", options.concurrency, "Closed loop: requests at once")
-          ->check(CLI::Range(1, 100'000))
+          ->check(whole_number(1, 100'000))
           ->capture_default_str();
   CLI::Option* rate =
       command.add_option("--request-rate", options.request_rate, "Open loop: requests per second")
@@ -222,14 +212,14 @@ void add_load_options(CLI::App& command, BenchServeOptions& options) {
       ->needs(rate);
   CLI::Option* count =
       command.add_option("--num-requests", options.num_requests, "Requests that count")
-          ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))
+          ->check(whole_number(1, 100'000'000))
           ->capture_default_str();
   command.add_option("--duration", options.duration_s, "Seconds in which requests begin")
       ->check(number_in(0.1, 1e6))
       ->excludes(count);
   command
       .add_option("--warmup", options.warmup, "Requests before those that count, in a closed loop")
-      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000}))
+      ->check(whole_number(0, 1'000'000))
       ->capture_default_str();
   command
       .add_option("--timeout", options.timeout_s, "Seconds without a byte before a request fails")
@@ -255,7 +245,7 @@ void add_prompt_options(CLI::App& command, BenchServeOptions& options) {
       command
           .add_option("--shared-prefix", options.shared_prefix,
                       "First tokens that all prompts share, of the prompt's length")
-          ->check(CLI::Range(0, 1 << 20))
+          ->check(whole_number(0, 1 << 20))
           ->capture_default_str();
   CLI::Option* kind =
       command
@@ -265,7 +255,7 @@ void add_prompt_options(CLI::App& command, BenchServeOptions& options) {
           ->check(CLI::IsMember({"words", "ids"}))
           ->capture_default_str();
   command.add_option("--vocab-size", options.vocab_size, "Random ids are below this")
-      ->check(CLI::Range(2, 1 << 21))
+      ->check(whole_number(2, 1 << 21))
       ->capture_default_str();
   command
       .add_option("--prompts", options.prompts,
@@ -282,6 +272,7 @@ void add_prompt_options(CLI::App& command, BenchServeOptions& options) {
   command.add_option("--extra-body", options.extra_body,
                      R"(More parameters of every request: a JSON object, such as {"top_k":1})");
   command.add_option("--seed", options.seed, "Of prompts, lengths and arrivals")
+      ->check(seed_number())
       ->capture_default_str();
 }
 

@@ -21,7 +21,7 @@ std::string check_whole(const std::string& text, T min, T max) {
   const std::errc failure = parse_number(text, value);
   const bool too_low = failure == std::errc{} && value < min;
   if (failure == std::errc{} && !too_low && value <= max) return "";
-  if (too_low && max == std::numeric_limits<T>::max()) {
+  if (too_low && max == T{std::numeric_limits<int32_t>::max()}) {
     return fmt::format("found {}, expected at least {}", text, min);
   }
   return fmt::format("found '{}', expected a whole number from {} to {}", text, min, max);
@@ -29,7 +29,7 @@ std::string check_whole(const std::string& text, T min, T max) {
 
 }  // namespace
 
-FlagCheck whole_number(int32_t min, int32_t max) {
+FlagCheck whole_number(int64_t min, int64_t max) {
   return [min, max](const std::string& text) { return check_whole(text, min, max); };
 }
 
@@ -44,6 +44,14 @@ FlagCheck number_in(const SamplingRange& range) {
     float value = 0;
     if (parse_number(text, value) == std::errc{} && range.contains(value)) return "";
     return fmt::format("found '{}', expected {}", text, range.text());
+  };
+}
+
+FlagCheck number_in(double min, double max) {
+  return [min, max](const std::string& text) -> std::string {
+    double value = 0;
+    if (parse_number(text, value) == std::errc{} && value >= min && value <= max) return "";
+    return fmt::format("found '{}', expected a number from {} to {}", text, min, max);
   };
 }
 

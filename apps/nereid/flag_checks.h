@@ -1,6 +1,5 @@
 // What the values of flags may be, checked while the command line is read: wrong usage, exit code
-// 2,
-// "--flag: found ..., expected ...".
+// 2, "--flag: found ..., expected ...".
 #pragma once
 
 #include <cstdint>
@@ -18,9 +17,10 @@ namespace nereid::commands {
 using FlagCheck = std::function<std::string(const std::string& text)>;
 
 // Decimal digits only.
-FlagCheck whole_number(int32_t min, int32_t max = std::numeric_limits<int32_t>::max());
+FlagCheck whole_number(int64_t min, int64_t max = std::numeric_limits<int32_t>::max());
 FlagCheck seed_number();  // all of uint64_t
 FlagCheck number_in(const SamplingRange& range);
+FlagCheck number_in(double min, double max);
 FlagCheck token_bias();
 
 // "42:-5.5": a token id and what is added to its logit.

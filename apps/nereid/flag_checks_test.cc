@@ -39,6 +39,23 @@ TEST(FlagChecks, NumbersInRanges) {
   EXPECT_EQ(number_in(kTopPRange)("1"), "");
 }
 
+TEST(FlagChecks, LargeNumbers) {
+  const FlagCheck check = whole_number(0, 1'000'000'000'000);
+  for (const char* text : {"0", "2147483648", "1000000000000"}) EXPECT_EQ(check(text), "") << text;
+  for (const char* text : {"-1", "1000000000001", "1e12", "99999999999999999999"}) {
+    EXPECT_EQ(check(text),
+              fmt::format("found '{}', expected a whole number from 0 to 1000000000000", text));
+  }
+}
+
+TEST(FlagChecks, PlainNumbers) {
+  for (const char* text : {"0.01", "30", "1e2"}) EXPECT_EQ(number_in(0.01, 100)(text), "") << text;
+  for (const char* text : {"nan", "inf", "0", "101", "-1", "soon", ""}) {
+    EXPECT_EQ(number_in(0.01, 100)(text),
+              fmt::format("found '{}', expected a number from 0.01 to 100", text));
+  }
+}
+
 TEST(FlagChecks, TokenBiases) {
   EXPECT_EQ(token_bias()("42:-5.5"), "");
   for (const char* text : {"42", "42:", ":1", "x:1", "-1:1", "1:x", "99999999999:1"}) {

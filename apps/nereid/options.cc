@@ -53,8 +53,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--pack", options.pack,
                      "Kernels of this file, made by 'nereid compile'; default: the cache, where a "
                      "missing pack is built");
-  command.add_option("--trace", options.trace,
-                     "Write every kernel launch to this file (Chrome trace JSON, for Perfetto)");
+  command.add_option(
+      "--trace", options.trace,
+      "Write every kernel launch, a million of them at most, to this file (Chrome trace JSON, for "
+      "Perfetto)");
 }
 
 Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& needs) {

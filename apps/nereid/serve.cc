@@ -90,6 +90,7 @@ Result<int> serve(const ServeOptions& options, Environment& environment) {
   server->wait_idle(ServeClock::now() + kLastWrites);
   server->stop();
   log_info("stopped");
+  NEREID_RETURN_IF_ERROR(engine->finish());
   return 0;
 }
 

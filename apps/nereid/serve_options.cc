@@ -2,10 +2,12 @@
 #include "apps/nereid/serve_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "apps/nereid/flag_checks.h"
 #include "apps/nereid/settings.h"
 #include "src/server/openai/tool_format.h"
 
@@ -14,19 +16,20 @@ namespace {
 
 // Longest time that any flag takes; also keeps deadlines far from the clock's limits.
 constexpr double kMaxSeconds = 7 * 24 * 3600.0;
+constexpr int64_t kMaxTokens = 1'000'000'000'000, kMaxBytes = kMaxTokens;
 
 CLI::Option* add_seconds(CLI::App& command, const char* flag, double& seconds, const char* help) {
   return command.add_option(flag, seconds, help)
-      ->check(CLI::Range(0.01, kMaxSeconds))
+      ->check(number_in(0.01, kMaxSeconds))
       ->type_name("SECONDS")
       ->capture_default_str();
 }
 
 template <typename T>
-CLI::Option* add_count(CLI::App& command, const char* flag, T& value, double least, double most,
+CLI::Option* add_count(CLI::App& command, const char* flag, T& value, int64_t least, int64_t most,
                        const char* help) {
   return command.add_option(flag, value, help)
-      ->check(CLI::Range(least, most))
+      ->check(whole_number(least, most))
       ->type_name("N")
       ->capture_default_str();
 }
@@ -38,7 +41,7 @@ void add_engine_flags(CLI::App& command, ServeOptions& options) {
             "Tokens computed in one step; long prompts are spread over several");
   add_count(command, "--max-waiting", serving.max_waiting, 0, 1 << 20,
             "Requests that wait; more are refused with 429");
-  add_count(command, "--cache-tokens", serving.cache_tokens, 0, 1e12,
+  add_count(command, "--cache-tokens", serving.cache_tokens, 0, kMaxTokens,
             "Size of the KV cache in tokens; 0: 1024 for each sequence, at most the context");
   command.add_flag("--no-prefix-cache", options.no_prefix_cache,
                    "Do not reuse what earlier requests computed of the same beginning");
@@ -60,6 +63,7 @@ void add_network_flags(CLI::App& command, ServeOptions& options) {
   command.add_option("--host", server.host, "Address to listen on; 0.0.0.0 or :: is every one")
       ->capture_default_str();
   command.add_option("--port", server.port, "Port to listen on; 0 is any free one")
+      ->check(whole_number(0, 65535))
       ->capture_default_str();
   add_count(command, "--http-threads", server.http_threads, 1, 64,
             "Threads that read and write connections");
@@ -78,6 +82,12 @@ void add_network_flags(CLI::App& command, ServeOptions& options) {
                   "Origin of web pages that may ask, such as https://chat.example; '*': every one; "
                   "may be given several times")
       ->take_all();
+  command
+      .add_option("--allowed-host", server.allowed_hosts,
+                  "Name that requests may call this server, such as chat.example; '*': every one; "
+                  "may be given several times. Default: localhost and addresses of this machine "
+                  "where it listens only there and asks for no key, else every one")
+      ->take_all();
   command.add_flag("--no-chat-page", options.no_chat_page, "Nothing at /");
 }
 
@@ -87,7 +97,7 @@ void add_limit_flags(CLI::App& command, ServeOptions& options) {
             "Connections open at once");
   add_count(command, "--max-body-bytes", server.max_body_bytes, 1024, 1 << 30,
             "Size of a request's body");
-  add_count(command, "--max-pending-body-bytes", server.max_pending_body_bytes, 1024, 1e12,
+  add_count(command, "--max-pending-body-bytes", server.max_pending_body_bytes, 1024, kMaxBytes,
             "Size of all bodies that are read or answered");
   add_count(command, "--max-header-bytes", server.max_header_bytes, 1024, 1 << 20,
             "Size of a request's line and headers");
@@ -135,7 +145,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
                                           "GGUF file or Hugging Face folder, as with --model");
   place->configurable(false);
   add_model_options(command, options.model);
-  command.remove_option(command.get_option("--trace"));  // of single commands
+  command.get_option("--trace")->configurable(false);  // for a short run, not for a service
   command.get_option("--model")->excludes(place);
   add_engine_flags(command, options);
   add_network_flags(command, options);
@@ -172,6 +182,14 @@ Result<server::ServerOptions> server_options(const ServeOptions& options) {
     if (origin != "*" && (origin.find("://") == std::string::npos || origin.ends_with('/'))) {
       return error("--cors-origin: found '{}', expected an origin such as https://chat.example",
                    origin);
+    }
+  }
+  for (const std::string& name : result.allowed_hosts) {
+    const bool has_port =
+        std::ranges::count(name, ':') == 1 || name.find("]:") != std::string::npos;
+    if (name.empty() || name.find_first_of("/ ") != std::string::npos || has_port) {
+      return error("--allowed-host: found '{}', expected a name without port, such as chat.example",
+                   name);
     }
   }
   if (result.max_pending_body_bytes < result.max_body_bytes) {

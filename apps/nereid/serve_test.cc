@@ -91,11 +91,14 @@ TEST_F(Serve, TakesSettingsFromThreePlaces) {
 
 TEST_F(Serve, NamesWhatIsWrong) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
-      {{"x.gguf", "--port", "70000"}, "--port"},
-      {{"x.gguf", "--read-timeout", "0"}, "--read-timeout"},
-      {{"x.gguf", "--max-sequences", "0"}, "--max-sequences"},
+      {{"x.gguf", "--port", "70000"},
+       "--port: found '70000', expected a whole number from 0 to 65535"},
+      {{"x.gguf", "--read-timeout", "0"},
+       "--read-timeout: found '0', expected a number from 0.01 to 604800"},
+      {{"x.gguf", "--max-sequences", "0"},
+       "--max-sequences: found '0', expected a whole number from 1 to 1024"},
+      {{"x.gguf", "--max-body-bytes", "8MB"}, "--max-body-bytes: found '8MB', expected a whole"},
       {{"x.gguf", "-m", "y.gguf"}, "MODEL"},
-      {{"x.gguf", "--trace", "t"}, "--trace"},
       {{"x.gguf", "--config", "/no/such/file"}, "/no/such/file: cannot be read"},
       {{"x.gguf", "--config", file("prot = 8000\n")}, "'prot' is not a setting"},
       {{"x.gguf", "--config", file("[serve]\nport = 8000\n")}, "is not a setting"},
@@ -109,9 +112,12 @@ TEST_F(Serve, NamesWhatIsWrong) {
   }
   const std::pair<std::vector<std::string>, const char*> contradictions[] = {
       {{"x.gguf", "--api-key-file", "/no/such/keys"}, "/no/such/keys"},
+      {{"x.gguf", "--trace", "/no/such/folder/t.json"}, "--trace: /no/such/folder/t.json"},
       {{"x.gguf", "--api-key-file", file("# none\n\n")}, "no key in it"},
       {{"x.gguf", "--api-key", " "}, "empty key"},
       {{"x.gguf", "--cors-origin", "chat.example"}, "--cors-origin"},
+      {{"x.gguf", "--allowed-host", "https://chat.example"}, "--allowed-host"},
+      {{"x.gguf", "--allowed-host", "chat.example:80"}, "expected a name without port"},
       {{"x.gguf", "--max-pending-body-bytes", "2000"}, "--max-pending-body-bytes"},
       {{"served.gguf", "--tls-cert", "cert.pem"}, "--tls-key"},
       {{"served.gguf", "--host", "no.such.host.invalid"}, "no.such.host.invalid"},

@@ -137,6 +137,14 @@ TEST_F(LauncherTest, ManyVariantsStayFindable) {
   EXPECT_EQ(launcher.variants().size(), 3000u);
 }
 
+TEST(Trace, EndsWhenItIsFull) {
+  Trace trace(2);
+  for (const char* name : {"a", "b", "c", "d"}) trace.mark(name);
+  ASSERT_EQ(trace.events().size(), 3u);
+  EXPECT_EQ(trace.events()[1].label, "b");
+  EXPECT_TRUE(trace.events()[2].label.starts_with("the trace is full"));
+}
+
 TEST_F(LauncherTest, TraceKnowsWhoWroteWhat) {
   open("cpu", true);
   Trace trace;

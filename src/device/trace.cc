@@ -179,13 +179,18 @@ Status TracedDevice::launch(const LaunchParams& params) {
 
 }  // namespace
 
-Trace::Trace() : start_ns_(clock_ns()) {}
+Trace::Trace(size_t max_events) : max_events_(max_events), start_ns_(clock_ns()) {}
 
 int64_t Trace::now_ns() const {
   return clock_ns() - start_ns_;
 }
 
 void Trace::add(TraceEvent event, std::string_view label) {
+  if (events_.size() > max_events_) return;
+  if (events_.size() == max_events_) {
+    event = {.kind = TraceEvent::Kind::kMark, .start_ns = event.start_ns, .end_ns = event.start_ns};
+    label = "the trace is full: what follows is left out";
+  }
   event.label = *labels_.emplace(label).first;
   events_.push_back(std::move(event));
 }

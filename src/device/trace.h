@@ -40,7 +40,10 @@ struct TraceEvent {
 
 class Trace {
  public:
-  Trace();
+  // What comes after so many events is left out, and a mark says so: about 300 MB of memory.
+  static constexpr size_t kMaxEvents = 1'000'000;
+
+  explicit Trace(size_t max_events = kMaxEvents);
 
   const std::vector<TraceEvent>& events() const { return events_; }
   void add(TraceEvent event, std::string_view label);
@@ -54,6 +57,7 @@ class Trace {
   Status write_chrome_json(const std::string& path) const;
 
  private:
+  size_t max_events_;
   int64_t start_ns_ = 0;
   std::vector<TraceEvent> events_;
   std::unordered_set<std::string> labels_;

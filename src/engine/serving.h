@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -124,9 +125,16 @@ class ServingEngine {
   // Ends one choice (kStop): its text has reached a stop string.
   virtual void stop_choice(RequestId id, int32_t choice) = 0;
 
+  // Called on the engine's thread when all sinks that a step gave something to have had their
+  // on_step_end(): the moment to wake a thread that serves them all, once. There is one listener;
+  // null removes it. When this returns, the one before is not being called any more.
+  virtual void set_delivery_listener(std::function<void()> listener) = 0;
+
   // No further requests are taken; returns when all taken ones have ended or at the deadline, when
   // the rest is cancelled. True: none was.
   virtual bool drain(ServeClock::time_point deadline) = 0;
+  // Call it once, last, with no request under way: writes the trace, where one was asked for.
+  virtual Status finish() = 0;
 
   virtual ServingStats stats() const = 0;
   virtual const ModelConfig& config() const = 0;

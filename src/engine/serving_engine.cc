@@ -83,12 +83,21 @@ ServingModelEngine::ServingModelEngine(std::unique_ptr<ModelEngine> model,
 }
 
 ServingModelEngine::~ServingModelEngine() {
+  stop_thread();
+}
+
+Status ServingModelEngine::finish() {
+  stop_thread();
+  return model_->finish();
+}
+
+void ServingModelEngine::stop_thread() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = draining_ = cancel_all_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 std::expected<RequestId, SubmitError> ServingModelEngine::submit(
@@ -139,6 +148,11 @@ void ServingModelEngine::stop_choice(RequestId id, int32_t choice) {
     stops_.push_back({.id = id, .choice = choice});
   }
   wake_.notify_all();
+}
+
+void ServingModelEngine::set_delivery_listener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  delivery_listener_ = std::move(listener);
 }
 
 bool ServingModelEngine::drain(ServeClock::time_point deadline) {
@@ -260,6 +274,10 @@ void ServingModelEngine::deliver() {
   }
   for (const Event& event : events_) {
     if (std::exchange(event.request->touched, false)) event.request->sink->on_step_end();
+  }
+  if (!events_.empty()) {
+    const std::lock_guard lock(listener_mutex_);
+    if (delivery_listener_) delivery_listener_();
   }
   events_.clear();
   if (!finished_.empty()) {

@@ -31,7 +31,9 @@ class ServingModelEngine final : public ServingEngine {
                                                std::shared_ptr<RequestSink> sink) override;
   void cancel(RequestId id) override;
   void stop_choice(RequestId id, int32_t choice) override;
+  void set_delivery_listener(std::function<void()> listener) override;
   bool drain(ServeClock::time_point deadline) override;
+  Status finish() override;
   ServingStats stats() const override;
 
   const ModelConfig& config() const override { return model_->config(); }
@@ -61,6 +63,7 @@ class ServingModelEngine final : public ServingEngine {
     FinishInfo finish;
   };
 
+  void stop_thread();
   void run();
   // Waits while there is nothing to do. False: the engine stops.
   bool take_inbox();
@@ -93,6 +96,8 @@ class ServingModelEngine final : public ServingEngine {
   int32_t num_queued_ = 0, num_accepted_ = 0;  // requests that have not run; that have not ended
   bool draining_ = false, stopping_ = false, cancel_all_ = false;
   ServingStats stats_;
+  std::mutex listener_mutex_;  // guards what follows, and its calls
+  std::function<void()> delivery_listener_;
 
   // Of the engine's thread.
   Scheduler scheduler_;

@@ -83,17 +83,15 @@ Awaitable<bool> Connection::serve_one() {
 Awaitable<bool> Connection::serve_complete(RequestParser& parser,
                                            Link::Clock::time_point deadline) {
   const Added<int32_t> active(shared_.active_requests, 1);
-  if (auto failure = parser.check_head()) {
-    co_await fail(&parser, std::move(*failure));
+  if (auto bad_head = parser.check_head()) {
+    co_await fail(&parser, std::move(*bad_head));
     co_return false;
   }
-  if (parser.method() == "OPTIONS" &&
-      !shared_.access.allowed_origin(parser.header("Origin")).empty() &&
-      !parser.header("Access-Control-Request-Method").empty() && !parser.has_body()) {
-    co_return co_await answer_preflight(parser);
-  }
+  auto failure = shared_.site_guard.refuse(parser);
+  if (!failure && is_preflight(parser)) co_return co_await answer_preflight(parser);
   const RouteMatch match = find_route(shared_.routes, parser.method(), parser.path());
-  if (auto failure = refuse(parser, match)) {
+  if (!failure) failure = refuse(parser, match);
+  if (failure) {
     const bool whole = !parser.has_body();
     if (!whole) {
       co_await fail(&parser, std::move(*failure));
@@ -192,6 +190,12 @@ Awaitable<> Connection::fail(const RequestParser* parser, HttpFailure failure) {
   ConnectionExchange exchange(
       {.link = *link_, .shared = shared_, .parser = parser, .started = started_});
   co_await exchange.respond_error(failure.status, failure.error, std::move(failure.headers));
+}
+
+bool Connection::is_preflight(const RequestParser& parser) const {
+  return parser.method() == "OPTIONS" &&
+         !shared_.access.allowed_origin(parser.header("Origin")).empty() &&
+         !parser.header("Access-Control-Request-Method").empty() && !parser.has_body();
 }
 
 Awaitable<bool> Connection::answer_preflight(RequestParser& parser) {

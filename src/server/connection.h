@@ -15,6 +15,7 @@
 #include "src/server/link.h"
 #include "src/server/request_parser.h"
 #include "src/server/routes.h"
+#include "src/server/site_guard.h"
 
 namespace nereid::server {
 
@@ -22,6 +23,7 @@ namespace nereid::server {
 struct ConnectionShared {
   ServerContext& context;
   Access access;
+  SiteGuard site_guard;
   std::span<const Route> routes;
   std::atomic<int32_t> active_requests = 0;      // being read beyond the head, or answered
   std::atomic<uint64_t> pending_body_bytes = 0;  // of requests that are not answered yet
@@ -43,6 +45,7 @@ class Connection {
   std::optional<HttpFailure> refuse(const RequestParser& parser, const RouteMatch& match) const;
   Awaitable<> fail(const RequestParser* parser, HttpFailure failure);
   Awaitable<bool> handle(RequestParser& parser, const RouteMatch& match);
+  bool is_preflight(const RequestParser& parser) const;
   Awaitable<bool> answer_preflight(RequestParser& parser);
 
   std::shared_ptr<Link> link_;

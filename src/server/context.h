@@ -18,6 +18,7 @@
 namespace nereid::server {
 
 class Metrics;
+class StepWakes;
 struct ServerContext;
 
 std::unique_ptr<openai::ModelText> make_model_text(const ServerContext& context);
@@ -35,6 +36,7 @@ struct ServerContext {
   Metrics& metrics;
   // For work that takes longer than a millisecond: large tokenisations, grammars. See offload.h.
   boost::asio::thread_pool& workers;
+  StepWakes& step_wakes;  // for sinks, on the engine's thread
   // What the OpenAI routes make of the two above.
   const std::unique_ptr<openai::ModelText> text = make_model_text(*this);
   std::atomic<bool> draining = false;  // /ready says 503, answers close their connections

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "src/server/openai/request_sink.h"
+
 namespace nereid::server {
 namespace {
 
@@ -94,6 +96,8 @@ std::vector<MetricFamily> engine_metrics(const ServingEngine& engine,
   Families families(model_name);
   families.gauge("vllm:num_requests_running", "Requests being computed", stats.running);
   families.gauge("vllm:num_requests_waiting", "Requests that wait", stats.waiting);
+  families.gauge("nereid:request_sinks", "Requests whose tokens somebody holds or waits for",
+                 static_cast<double>(openai::QueueSink::num_live()));
   add_cache(families, stats);
   families.counter("vllm:prompt_tokens_total", "Prompt tokens computed or found in the cache",
                    stats.prompt_tokens);

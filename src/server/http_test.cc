@@ -92,7 +92,7 @@ TEST(Http, TakesChunkedBodies) {
   TestServer server(with_test_routes());
   TestClient client = server.connect();
   const std::string head =
-      "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json; charset=utf-8\r\n"
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-8\r\n"
       "Transfer-Encoding: chunked\r\n\r\n";
   client.send(head + "3\r\n[1,\r\n");
   client.send("2;extension=1\r\n2]\r\n0\r\nTrailer: x\r\n\r\n");
@@ -105,12 +105,12 @@ TEST(Http, TakesChunkedBodies) {
 TEST(Http, AnswersHeadWithoutBody) {
   TestServer server(with_test_routes());
   TestClient client = server.connect();
-  client.send("HEAD /health HTTP/1.1\r\nHost: test\r\n\r\n");
+  client.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const auto head = client.read_response(/*to_head=*/true);
   const auto get = client.get("/health");
   EXPECT_EQ(head->status, 200);
   EXPECT_EQ(head->header("content-length"), get->header("content-length"));
-  client.send("HEAD /nowhere HTTP/1.1\r\nHost: test\r\n\r\n");
+  client.send("HEAD /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(client.read_response(/*to_head=*/true)->status, 404);
   EXPECT_EQ(client.get("/health")->status, 200);
 }
@@ -126,9 +126,9 @@ TEST(Http, KnowsPathsAndMethods) {
   EXPECT_EQ(wrong->header("allow"), "POST");
   EXPECT_EQ(client.post("/health", "{}")->header("allow"), "GET, HEAD");
   TestClient other = server.connect();
-  other.send("BREW /health HTTP/1.1\r\nHost: test\r\n\r\n");
+  other.send("BREW /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(other.read_response()->status, 405);
-  other.send("GET http://test/health HTTP/1.1\r\nHost: test\r\n\r\n");
+  other.send("GET http://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(other.read_response()->status, 200);
 }
 
@@ -137,12 +137,12 @@ TEST(Http, RefusesWhatIsNotHttp) {
   EXPECT_EQ(status_of(server, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS\r\n\r\n"), 400);
   EXPECT_EQ(status_of(server, std::string(100, '\0') + "\r\n\r\n"), 400);
   EXPECT_EQ(status_of(server, "GET\r\n\r\n"), 400);
-  EXPECT_EQ(status_of(server, "GET /health HTTP/2.0\r\nHost: test\r\n\r\n"), 505);
+  EXPECT_EQ(status_of(server, "GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n"), 505);
   EXPECT_EQ(status_of(server, "GET /health HTTP/1.1\r\n\r\n"), 400);  // no Host
   EXPECT_EQ(status_of(server, "GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
-  EXPECT_EQ(status_of(server, "GET health HTTP/1.1\r\nHost: test\r\n\r\n"), 400);
+  EXPECT_EQ(status_of(server, "GET health HTTP/1.1\r\nHost: localhost\r\n\r\n"), 400);
   EXPECT_EQ(status_of(server, "GET /health HTTP/1.1\r\nHost : test\r\n\r\n"), 400);
-  EXPECT_EQ(status_of(server, "GET /health HTTP/1.1\r\nHost: test\r\nno colon\r\n\r\n"), 400);
+  EXPECT_EQ(status_of(server, "GET /health HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n"), 400);
   EXPECT_EQ(
       status_of(server, "GET /health HTTP/1.1\r\nHost: te" + std::string(1, '\0') + "\r\n\r\n"),
       400);
@@ -151,7 +151,7 @@ TEST(Http, RefusesWhatIsNotHttp) {
 TEST(Http, RefusesAmbiguousBodies) {
   TestServer server(with_test_routes());
   const std::string head =
-      "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n";
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
   EXPECT_EQ(status_of(server, head + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}"),
             400);
   EXPECT_EQ(status_of(server, head + "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}"),
@@ -166,14 +166,16 @@ TEST(Http, RefusesAmbiguousBodies) {
 TEST(Http, NeedsJsonBodies) {
   TestServer server(with_test_routes());
   TestClient client = server.connect();
-  client.send("POST /echo HTTP/1.1\r\nHost: test\r\n\r\n");
+  client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(client.read_response()->status, 411);
-  EXPECT_EQ(status_of(server, "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}"),
-            415);
-  EXPECT_EQ(status_of(server,
-                      "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\nContent-Type: "
-                      "text/plain\r\n\r\n{}"),
-            415);
+  EXPECT_EQ(
+      status_of(server, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"),
+      415);
+  EXPECT_EQ(
+      status_of(server,
+                "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: "
+                "text/plain\r\n\r\n{}"),
+      415);
   EXPECT_EQ(client.post("/echo", "{}", "Content-Encoding: gzip\r\n")->status, 415);
 }
 
@@ -182,7 +184,7 @@ TEST(Http, LimitsSizes) {
       with_test_routes({.max_body_bytes = 100, .max_header_bytes = 2000, .max_target_bytes = 300}));
   EXPECT_EQ(status_of(server, post_request("/echo", std::string(101, ' '))), 413);
   EXPECT_EQ(status_of(server,
-                      "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+                      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                       "Transfer-Encoding: chunked\r\n\r\n65\r\n" +
                           std::string(101, ' ') + "\r\n0\r\n\r\n"),
             413);
@@ -229,7 +231,8 @@ TEST(Http, SaysContinueOnlyToWhatItWillRead) {
   TestServer server(with_test_routes({.max_body_bytes = 100}));
   TestClient client = server.connect();
   const std::string head =
-      "Host: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: ";
+      "Host: localhost\r\nContent-Type: application/json\r\nExpect: "
+      "100-continue\r\nContent-Length: ";
   client.send("POST /echo HTTP/1.1\r\n" + head + "2\r\n\r\n");
   EXPECT_EQ(client.read_response()->status, 100);
   client.send("{}");
@@ -246,7 +249,7 @@ TEST(Http, EndsSlowAndIdleConnections) {
   TestClient slow_head = server.connect(), slow_body = server.connect();
   slow_head.send("GET /health HTTP/1.1\r\n");
   slow_body.send(
-      "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
       "Content-Length: 100\r\n\r\n");
   for (int drop = 0; drop < 10; ++drop) {  // a byte now and then does not help
     slow_head.send("X: y\r\n");
@@ -295,11 +298,11 @@ TEST(Http, ChecksKeys) {
 TEST(Http, AllowsOriginsOnlyWhenAsked) {
   const std::string from = "Origin: https://a.example\r\n";
   const std::string preflight =
-      "OPTIONS /v1/models HTTP/1.1\r\nHost: test\r\nAccess-Control-Request-Method: POST\r\n" +
+      "OPTIONS /v1/models HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n" +
       from + "\r\n";
   TestServer closed(with_test_routes());
   EXPECT_EQ(closed.connect().get("/health", from)->header("access-control-allow-origin"), "");
-  EXPECT_EQ(status_of(closed, preflight, /*ends=*/false), 405);
+  EXPECT_EQ(status_of(closed, preflight, /*ends=*/false), 403);
 
   TestServer open(with_test_routes({.api_keys = {"key"}, .cors_origins = {"https://a.example"}}));
   TestClient client = open.connect();

@@ -341,5 +341,42 @@ TEST(Clients, GoAndTheirRequestsAreCancelled) {
   EXPECT_EQ(server.engine().stats().running, 0);
 }
 
+TEST(Clients, LeaveTheEngineWithinOneStep) {
+  TestServer server({.engine = {.step = milliseconds(100), .max_context = 4096}});
+  for (size_t round = 1; round <= 3; ++round) {
+    TestClient client = server.connect();
+    client.send(post_request(
+        "/v1/completions",
+        with_model(server, R"("prompt":"abc","max_tokens":4000,"ignore_eos":true,"stream":true)")));
+    client.read_until("data: ");
+    const uint64_t before = server.engine().stats().steps;
+    client.close();
+    ASSERT_TRUE(server.engine().wait_cancelled(round, milliseconds(5000)));
+    EXPECT_LE(server.engine().stats().steps, before + 2);  // the one under way, and its own end
+  }
+}
+
+// The reader's answers pile up as far as a bound; meanwhile others have theirs.
+TEST(Clients, ThatReadSlowlyAreCutAndDelayNobody) {
+  TestServer server(
+      {.server = {.write_timeout = milliseconds(500)},
+       .engine = {.step = std::chrono::microseconds(200), .max_context = 10'000'000}});
+  TestClient slow = server.connect({.receive_buffer = 4096});
+  slow.send(post_request("/v1/completions",
+                         with_model(server, R"("prompt":"abc","max_tokens":9000000,"logprobs":20,)"
+                                            R"("ignore_eos":true,"stream":true)")));
+  slow.read_until("data: ");
+  int answered = 0;
+  while (!server.engine().wait_cancelled(1, milliseconds(0)) && answered < 100'000) {
+    const Answer other = post(server, "/v1/completions", R"("prompt":"abc","max_tokens":3)");
+    ASSERT_EQ(other.status, 200);
+    ++answered;
+  }
+  EXPECT_GT(answered, 10);
+  EXPECT_TRUE(server.engine().wait_cancelled(1, milliseconds(1)));
+  EXPECT_TRUE(server.wait_connections(0));  // the slow one has not closed its end
+  EXPECT_EQ(server.engine().stats().running, 0);
+}
+
 }  // namespace
 }  // namespace nereid::server

@@ -39,11 +39,12 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{75'000};   // between requests of a connection
   RequestLimits request;
 
-  std::string tls_cert, tls_key;          // PEM files; both or none
-  std::vector<std::string> api_keys;      // empty: everybody may
-  std::vector<std::string> cors_origins;  // empty: off; "*": every origin
-  std::string tool_parser = "auto";       // how the model writes calls; openai/tool_format.h
-  bool chat_page = true;                  // the page at /
+  std::string tls_cert, tls_key;           // PEM files; both or none
+  std::vector<std::string> api_keys;       // empty: everybody may
+  std::vector<std::string> cors_origins;   // empty: off; "*": every origin
+  std::vector<std::string> allowed_hosts;  // names that Host may say; "*": every one
+  std::string tool_parser = "auto";        // how the model writes calls; openai/tool_format.h
+  bool chat_page = true;                   // the page at /
 };
 
 }  // namespace nereid::server

@@ -112,6 +112,14 @@ std::string_view RequestParser::query() const {
   return mark == std::string_view::npos ? std::string_view{} : target.substr(mark + 1);
 }
 
+std::string_view RequestParser::host() const {
+  const std::string_view target = view(state_->parser.get().target());
+  const size_t scheme = target.find("://");
+  if (target.starts_with('/') || scheme == std::string_view::npos) return header("Host");
+  const std::string_view rest = target.substr(scheme + 3);
+  return rest.substr(0, rest.find_first_of("/?#"));
+}
+
 std::string_view RequestParser::header(std::string_view name) const {
   return view(state_->parser.get()[beast_view(name)]);
 }

@@ -40,6 +40,7 @@ class RequestParser {
   std::string_view path() const;
   std::string_view query() const;
   std::string_view header(std::string_view name) const;
+  std::string_view host() const;                   // "localhost:8000", of the target or Host
   bool has_body() const;                           // Content-Length above 0, or chunked
   bool says_body_length() const;                   // Content-Length or chunked
   std::optional<uint64_t> content_length() const;  // absent: none, or chunked

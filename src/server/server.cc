@@ -19,6 +19,7 @@
 #include "src/base/log.h"
 #include "src/server/connection.h"
 #include "src/server/metrics.h"
+#include "src/server/step_wakes.h"
 #include "src/server/tls.h"
 
 namespace nereid::server {
@@ -32,10 +33,11 @@ constexpr int kWorkerThreads = 1;
 // How long the end waits for connections that have been told to close.
 constexpr std::chrono::seconds kStopLimit{5};
 
-Result<tcp::endpoint> resolve(asio::io_context& context, const std::string& host, uint16_t port) {
+Result<tcp::endpoint> resolve(const std::string& host, uint16_t port) {
   boost::system::error_code failure;
   const auto address = asio::ip::make_address(host, failure);
   if (!failure) return tcp::endpoint(address, port);
+  asio::io_context context;
   tcp::resolver resolver(context);
   const auto found = resolver.resolve(host, std::to_string(port), failure);
   if (failure || found.empty()) return error("--host {}: {}", host, failure.message());
@@ -58,7 +60,7 @@ Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
 }  // namespace
 
 struct Server::State {
-  State(ServingEngine& engine, const ServerSetup& setup,
+  State(ServingEngine& engine, const ServerSetup& setup, const tcp::endpoint& wanted,
         std::unique_ptr<asio::ssl::context> tls_context)
       : metrics(std::make_shared<Metrics>(engine, setup.model_name)),
         tls(std::move(tls_context)),
@@ -71,9 +73,14 @@ struct Server::State {
                 .tokenizer = engine.tokenizer(),
                 .chat_template = engine.chat_template(),
                 .metrics = *metrics,
-                .workers = workers},
-        shared{.context = context, .access = Access(setup.options), .routes = setup.routes},
+                .workers = workers,
+                .step_wakes = step_wakes},
+        shared{.context = context,
+               .access = Access(setup.options),
+               .site_guard = SiteGuard(setup.options, wanted.address().is_loopback()),
+               .routes = setup.routes},
         io(setup.options.http_threads),
+        step_wakes(io.get_executor()),
         acceptor(asio::make_strand(io)) {}
 
   asio::any_io_executor new_executor();
@@ -88,6 +95,7 @@ struct Server::State {
   ServerContext context;
   ConnectionShared shared;
   asio::io_context io;
+  StepWakes step_wakes;
   tcp::acceptor acceptor;
   tcp::endpoint endpoint;
   std::vector<std::thread> threads;
@@ -172,12 +180,13 @@ Server::~Server() {
 
 Result<std::unique_ptr<Server>> Server::start(ServingEngine& engine, const ServerSetup& setup) {
   NEREID_TRY(auto tls, make_tls_context(setup.options.tls_cert, setup.options.tls_key));
-  auto state = std::make_unique<State>(engine, setup, std::move(tls));
+  NEREID_TRY(const tcp::endpoint wanted, resolve(setup.options.host, setup.options.port));
+  auto state = std::make_unique<State>(engine, setup, wanted, std::move(tls));
   const ServerOptions& options = state->context.options;
-  NEREID_TRY(const tcp::endpoint wanted, resolve(state->io, options.host, options.port));
   NEREID_RETURN_IF_ERROR(listen(state->acceptor, wanted));
   state->endpoint = state->acceptor.local_endpoint();
   asio::co_spawn(state->acceptor.get_executor(), state->accept_loop(), asio::detached);
+  engine.set_delivery_listener([wakes = &state->step_wakes] { wakes->flush(); });
   for (int thread = 0; thread < options.http_threads; ++thread) {
     state->threads.emplace_back([&io = state->io] { io.run(); });
   }
@@ -232,6 +241,7 @@ void Server::stop() {
         state_->closed.wait_for(lock, kStopLimit, [&] { return state_->links.empty(); });
     if (!all) log_warn("{} connections did not end", state_->links.size());
   }
+  state_->context.engine.set_delivery_listener(nullptr);
   state_->workers.join();
   state_->io.stop();
   for (std::thread& thread : state_->threads) thread.join();

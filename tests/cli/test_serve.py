@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,10 @@ class Serving:
         connection.close()
         is_json = answer.headers["Content-Type"].startswith("application/json")
         return answer.status, json.loads(content) if is_json else content
+
+    def metric(self, name: str) -> float:
+        lines = self.ask("GET", "/metrics")[1].splitlines()
+        return float(next(line for line in lines if line.startswith(name + "{")).split()[-1])
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and what was logged."""
@@ -87,7 +92,7 @@ def test_drains_and_then_cancels(serve: Callable[..., Serving], default_model: P
         {"model": default_model.stem, "prompt": "a", "max_tokens": 2000, "stream": True, "ignore_eos": True}
     )
     request = (
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     )
     with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as client:
@@ -108,7 +113,7 @@ def test_a_second_signal_ends_it_at_once(serve: Callable[..., Serving], default_
         {"model": default_model.stem, "prompt": "a", "max_tokens": 2000, "stream": True, "ignore_eos": True}
     )
     request = (
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     )
     with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as client:
@@ -118,6 +123,57 @@ def test_a_second_signal_ends_it_at_once(serve: Callable[..., Serving], default_
         time.sleep(0.1)
         code, _ = serving.stop()
         assert code in (0, 128 + signal.SIGTERM)  # 0: all had ended within the moment between
+
+
+def test_a_burst_and_then_the_end(serve: Callable[..., Serving], default_model: Path) -> None:
+    """More than the queue holds, then SIGTERM: each request is answered or refused, and the exit is clean."""
+    serving = serve(default_model, "--max-waiting", "2", "--max-context", "512", "--drain-timeout", "30")
+    ask = {"model": default_model.stem, "prompt": "a", "max_tokens": 64, "ignore_eos": True}
+    answers: list[tuple[int, Any]] = []
+    clients = [
+        threading.Thread(target=lambda: answers.append(serving.ask("POST", "/v1/completions", ask)))
+        for _ in range(24)
+    ]
+    for client in clients:
+        client.start()
+    deadline = time.monotonic() + 30
+    while not any(status == 429 for status, _ in list(answers)):
+        assert time.monotonic() < deadline, answers
+        time.sleep(0.01)
+    while serving.metric("vllm:num_requests_running") + serving.metric("vllm:num_requests_waiting") < 4:
+        assert time.monotonic() < deadline, answers
+    code, _ = serving.stop()
+    for client in clients:
+        client.join(timeout=30)
+    assert code == 0
+    assert len(answers) == len(clients)
+    for status, body in answers:
+        if status == 200:
+            assert body["usage"]["completion_tokens"] == 64
+        else:
+            assert status in (429, 503) and body["error"]["message"], body
+    assert sum(status == 200 for status, _ in answers) >= 4
+
+
+def test_trace(serve: Callable[..., Serving], tiny_gguf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    serving = serve(tiny_gguf, "--trace", path)
+    ask = {"model": tiny_gguf.stem, "prompt": "hello", "max_tokens": 4, "ignore_eos": True}
+    assert serving.ask("POST", "/v1/completions", ask)[0] == 200
+    assert serving.stop()[0] == 0
+    events = json.loads(path.read_text())["traceEvents"]
+    marks = [index for index, event in enumerate(events) if event["name"] == "ready"]
+    names = [event["name"] for event in events[marks[0] :]]
+    assert names.count("rms_norm") > 3 and any("attention" in name for name in names)
+
+
+def test_weights_that_are_no_numbers(nereid: Nereid, tiny_gguf: Path, tmp_path: Path) -> None:
+    data = tiny_gguf.read_bytes()
+    bad = tmp_path / "nan.gguf"
+    size = len(data) // 4  # of the tensors at the end
+    bad.write_bytes(data[:-size] + b"\xff" * size)
+    done = nereid("serve", bad, "--port", "0", "--max-sequences", "4")
+    assert done.code == 1 and "found a NaN or infinite element, expected finite numbers" in done.err
 
 
 def test_wrong_starts(nereid: Nereid, tiny_gguf: Path) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP server on an engine that echoes its prompt (build/release/nereid-fake-server), and Chromium."""
+"""The server on the real small model, the one on an engine that echoes its prompt, and Chromium."""
 
 from __future__ import annotations
 
@@ -6,13 +6,51 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("NEREID_BIN", ROOT / "build/release/nereid"))
+MODEL = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+NAME = "smollm"  # what requests call the real model
 FAKE_SERVER = Path(os.environ.get("NEREID_FAKE_SERVER", ROOT / "build/release/nereid-fake-server"))
+
+
+@dataclass
+class RealServer:
+    address: str  # "http://127.0.0.1:1234"
+    pid: int
+
+
+@contextmanager
+def run_real(*flags: str) -> Iterator[RealServer]:
+    """nereid serve with SmolLM2-135M and 8 sequences."""
+    environment = os.environ | {"NEREID_CACHE_DIR": str(ROOT / "build" / "test-cache")}
+    device = ["--device", os.environ.get("NEREID_TEST_DEVICE", "auto")]
+    name = ["--port", "0", "--served-model-name", NAME, "--max-sequences", "8", "--log-level", "warn"]
+    server = subprocess.Popen(
+        [BINARY, "serve", MODEL, *name, *device, *flags], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    assert line.startswith("listening on "), line
+    try:
+        yield RealServer(line.removeprefix("listening on ").strip(), server.pid)
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert server.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[RealServer]:
+    """One for all tests, with 2048 tokens of context."""
+    with run_real("--max-context", "2048") as server:
+        yield server
 
 
 @pytest.fixture

@@ -53,6 +53,8 @@ class State:
     running: float
     waiting: float
     kv_usage: float
+    sinks: float  # requests whose tokens are held for somebody
+    refused: float  # answers with 429
     ended: dict[str, float]  # choices, by finished_reason
     descriptors: int
     memory_mib: float
@@ -196,6 +198,8 @@ class Soak:
             running=total("vllm:num_requests_running"),
             waiting=total("vllm:num_requests_waiting"),
             kv_usage=total("vllm:kv_cache_usage_perc"),
+            sinks=total("nereid:request_sinks"),
+            refused=sum(v for k, v in metrics.items() if k.startswith("http_requests_total") and '"429"' in k),
             ended=ended,
             descriptors=len(list((process / "fd").iterdir())),
             memory_mib=int(resident.split()[1]) / 1024,
@@ -233,12 +237,12 @@ class Soak:
 
     def compare(self, before: State, after: State) -> None:
         """Adds to the problems what is not as it was."""
-        for name in ("running", "waiting"):
+        for name in ("running", "waiting", "sinks"):
             if getattr(after, name) != 0:
-                self.problems[f"{getattr(after, name):g} requests are still {name}"] += 1
+                self.problems[f"{name}: {getattr(after, name):g} after, expected none"] += 1
         if after.kv_usage > before.kv_usage + 1e-9:
             self.problems[f"KV cache: {before.kv_usage:.4f} in use before, {after.kv_usage:.4f} after"] += 1
-        if after.descriptors > before.descriptors + 2:
+        if after.descriptors > before.descriptors:
             self.problems[f"descriptors: {before.descriptors} before, {after.descriptors} after"] += 1
 
     def compare_memory(self, middle: State, after: State) -> None:
@@ -257,6 +261,9 @@ class Soak:
             self.problems[f"clients saw {done} requests done, the server {ended}"] += 1
         if not self.outcomes["wrong"] and not done <= total <= done + left:
             self.problems[f"{done} done and {left} hung up, but the server counts {ended}"] += 1
+        refused, counted = self.outcomes["refused"], after.refused - before.refused
+        if not refused <= counted <= refused + left:
+            self.problems[f"{refused} refused and {left} hung up, but the server counts {counted:g}"] += 1
 
 
 async def run(options: argparse.Namespace, url: str, pid: int) -> int:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from conftest import NAME, RealServer
 
-ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("NEREID_BIN", ROOT / "build/release/nereid"))
-MODEL = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-NAME = "smollm"
 ASK = [{"role": "user", "content": "Say hello to Ada."}]
 TOOL_SCHEMA = {
     "type": "object",
@@ -45,20 +38,8 @@ PERSON = {
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[openai.OpenAI]:
-    environment = os.environ | {"NEREID_CACHE_DIR": str(ROOT / "build" / "test-cache")}
-    flags = ["--port", "0", "--served-model-name", NAME, "--max-context", "2048", "--max-sequences", "8"]
-    server = subprocess.Popen(
-        [BINARY, "serve", MODEL, *flags], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    assert line.startswith("listening on "), line
-    address = line.removeprefix("listening on ").strip()
-    yield openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=120)
-    server.terminate()
-    server.communicate(timeout=60)
-    assert server.returncode == 0
+def client(real_server: RealServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{real_server.address}/v1", api_key="none", max_retries=0, timeout=120)
 
 
 def chat(client: openai.OpenAI, **parameters: Any) -> Any:

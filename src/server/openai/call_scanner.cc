@@ -127,6 +127,7 @@ CallScanner::State CallScanner::take_value(char c) {
 
 CallScanner::State CallScanner::end_value() {
   part_ = Part::kAfterValue;
+  if (arguments_only_) return State::kDone;
   if (key_ == "name") {
     const auto text = unquote(value_);
     if (!text || text->empty() || has_name_) return State::kBroken;

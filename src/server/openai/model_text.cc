@@ -33,7 +33,9 @@ ModelText::ModelText(Source source) : source_(std::move(source)), tools_(tools_o
   if (!source_.tokenizer) return;
   const auto& tokenizer = *source_.tokenizer;
   token_bytes_.emplace(tokenizer);
-  for (const std::string_view marker : {tools_.format->begin, tools_.format->end}) {
+  const ToolFormat& format = *tools_.format;
+  for (const std::string_view marker :
+       {format.begin, format.end, format.id_marker, format.arguments_marker}) {
     if (is_special(marker)) shown_.emplace_back(tokenizer->token_to_id(marker), marker);
   }
 }

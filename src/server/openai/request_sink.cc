@@ -16,6 +16,12 @@ void append(std::vector<T>& to, std::vector<T>& from) {
   }
 }
 
+// About what it takes in an answer: a name or a piece of text, and a number.
+size_t bytes_of(const OutputToken& token) {
+  constexpr size_t kEntry = 64;
+  return kEntry * (1 + token.top.size());
+}
+
 }  // namespace
 
 void TokenBatch::clear() {
@@ -30,6 +36,7 @@ bool QueueSink::take(TokenBatch& batch) {
   batch.clear();
   const std::lock_guard lock(mutex_);
   std::swap(batch, ready_);
+  ready_bytes_ = 0;
   return !batch.empty();
 }
 
@@ -57,6 +64,7 @@ void QueueSink::on_prompt(std::span<const OutputToken> tokens) {
 
 void QueueSink::on_token(int32_t choice, const OutputToken& token) {
   staged_.tokens.push_back({.choice = choice, .token = token});
+  staged_bytes_ += bytes_of(token);
   observe_gap(choice);
 }
 
@@ -76,14 +84,18 @@ void QueueSink::on_step_end() {
 
 void QueueSink::hand_over() {
   if (staged_.empty()) return;
+  const size_t bytes = std::exchange(staged_bytes_, 0);
   const std::lock_guard lock(mutex_);
   if (detached_) {
     staged_.clear();
     return;
   }
-  if (ready_.overrun || ready_.tokens.size() + staged_.tokens.size() > options_.max_tokens) {
-    ready_.overrun = true;
+  ready_.overrun |= ready_.tokens.size() + staged_.tokens.size() > options_.max_tokens ||
+                    ready_bytes_ + bytes > options_.max_bytes;
+  if (ready_.overrun) {
     staged_.tokens.clear();
+  } else {
+    ready_bytes_ += bytes;
   }
   append(ready_.prompt, staged_.prompt);
   append(ready_.tokens, staged_.tokens);

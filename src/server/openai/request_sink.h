@@ -39,12 +39,18 @@ class QueueSink : public RequestSink {
  public:
   struct Options {
     size_t max_tokens = 16384;     // not yet taken
+    size_t max_bytes = 4 << 20;    // of them, about as they are sent: log-probabilities are long
     std::function<void()> notify;  // on the engine's thread: there is something to take
     // On the engine's thread, for metrics; either may be empty.
     std::function<void(const RequestUsage&)> on_usage;
     std::function<void(double seconds)> on_inter_token;
   };
-  explicit QueueSink(Options options) : options_(std::move(options)) {}
+  explicit QueueSink(Options options) : options_(std::move(options)) { ++live_; }
+  ~QueueSink() override { --live_; }
+  QueueSink(const QueueSink&) = delete;
+  QueueSink& operator=(const QueueSink&) = delete;
+  // How many there are in this process: none, when nothing is being answered.
+  static int64_t num_live() { return live_; }
 
   // The reader's side; any one thread. take() swaps buffers, so that in steady state nothing is
   // allocated. False: nothing was there.
@@ -59,15 +65,18 @@ class QueueSink : public RequestSink {
   void on_step_end() override;
 
  private:
+  static inline std::atomic<int64_t> live_ = 0;
   void hand_over();
   void observe_gap(int32_t choice);
 
   Options options_;
   TokenBatch staged_;                               // of the step at hand: the engine's thread only
+  size_t staged_bytes_ = 0;                         // the same
   std::vector<ServeClock::time_point> last_token_;  // per choice; the engine's thread only
 
   std::mutex mutex_;  // guards what follows, and calls of notify
   TokenBatch ready_;
+  size_t ready_bytes_ = 0;
   bool detached_ = false;
 };
 

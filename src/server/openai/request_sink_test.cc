@@ -50,6 +50,30 @@ TEST(QueueSink, SlowReaderLosesTokensNotMemory) {
   EXPECT_TRUE(batch.done.has_value());
 }
 
+TEST(QueueSink, BytesAreBoundedToo) {
+  QueueSink sink({.max_bytes = 10'000, .notify = nullptr});
+  const OutputToken token{.id = 1, .top = std::vector<std::pair<int32_t, float>>(20)};
+  for (int count = 0; count < 1000; ++count) {
+    sink.on_token(0, token);
+    sink.on_step_end();
+  }
+  TokenBatch batch;
+  ASSERT_TRUE(sink.take(batch));
+  EXPECT_TRUE(batch.overrun);
+  EXPECT_EQ(batch.tokens.size(), 7u);  // of 64 * 21 bytes each
+}
+
+TEST(QueueSink, AReaderThatTakesHasAllTheRoomAgain) {
+  QueueSink sink({.max_bytes = 1000, .notify = nullptr});
+  TokenBatch batch;
+  for (int count = 0; count < 100; ++count) {
+    for (int id = 0; id < 15; ++id) sink.on_token(0, {.id = id});
+    sink.on_step_end();
+    ASSERT_TRUE(sink.take(batch));
+    ASSERT_FALSE(batch.overrun) << count;
+  }
+}
+
 TEST(QueueSink, DetachedSaysNothing) {
   int notified = 0, usages = 0;
   QueueSink sink(

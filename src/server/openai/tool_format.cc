@@ -21,13 +21,16 @@ constexpr ToolFormat kFormats[] = {
      .arguments = "parameters",
      .bare = true,
      .separator = "; "},
-    // [TOOL_CALLS] [{"name": "f", "arguments": {...}}, ...]
+    // [TOOL_CALLS] [{"name": "f", "arguments": {...}}, ...]; of newer models
+    // [TOOL_CALLS]f[ARGS]{...}[TOOL_CALLS]g[CALL_ID]abcdefghi[ARGS]{...}
     {.name = "mistral",
      .begin = "[TOOL_CALLS]",
      .end = "",
      .arguments = "arguments",
      .list = true,
      .separator = ", ",
+     .id_marker = "[CALL_ID]",
+     .arguments_marker = "[ARGS]",
      .id_length = 9},
 };
 

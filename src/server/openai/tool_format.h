@@ -17,7 +17,9 @@ struct ToolFormat {
   bool list = false;           // one JSON array of calls after `begin`, instead of a call each
   bool bare = false;           // `begin` may be missing: the text is the call
   std::string_view separator;  // between two calls
-  size_t id_length = 24;       // of a call's id after "call_"; Mistral's templates take 9 in all
+  // A call may also be a name, an id behind its marker, and this marker before the arguments alone.
+  std::string_view id_marker = {}, arguments_marker = {};
+  size_t id_length = 24;  // of a call's id after "call_"; Mistral's templates take 9 in all
 };
 
 std::span<const ToolFormat> tool_formats();

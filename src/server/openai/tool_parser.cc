@@ -2,11 +2,13 @@
 #include "src/server/openai/tool_parser.h"
 
 #include <algorithm>
+#include <cctype>
 
 namespace nereid::openai {
 namespace {
 
 constexpr std::string_view kSpaces = " \n\r\t";
+constexpr size_t kMaxCallHead = 256;  // bytes of a call's name and id, with their markers
 
 bool is_blank(std::string_view text) {
   return text.find_first_not_of(kSpaces) == std::string_view::npos;
@@ -24,6 +26,25 @@ size_t beginning_at_end(std::string_view text, std::string_view marker) {
     if (text.ends_with(marker.substr(0, length))) return length;
   }
   return 0;
+}
+
+bool is_name(std::string_view text) {
+  const auto fits = [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+  };
+  return !text.empty() && std::ranges::all_of(text, fits);
+}
+
+// "f[CALL_ID]x[ARGS]" -> "f"; empty: not the head of a call.
+std::string name_of_head(std::string_view head, const ToolFormat& format) {
+  const size_t last = head.find_last_not_of(kSpaces);
+  head = head.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  if (head.ends_with(format.arguments_marker)) head.remove_suffix(format.arguments_marker.size());
+  if (const size_t id = head.find(format.id_marker); id != std::string_view::npos) {
+    if (!is_name(head.substr(id + format.id_marker.size()))) return {};
+    head = head.substr(0, id);
+  }
+  return is_name(head) ? std::string(head) : std::string();
 }
 
 }  // namespace
@@ -96,11 +117,31 @@ bool ToolParser::take_before_call(std::string& text, ParsedText& out) {
     text.erase(0, 1);
     return true;
   }
+  if (text.front() != '{' && !options_.format->arguments_marker.empty()) {
+    return take_call_head(text, out);
+  }
   if (text.front() != '{') {
     give_up(text, out);
     return true;
   }
   scanner_ = {};
+  named_ = has_arguments_ = false;
+  place_ = Place::kInCall;
+  return true;
+}
+
+bool ToolParser::take_call_head(std::string& text, ParsedText& out) {
+  const size_t brace = text.find('{');
+  const std::string_view head = std::string_view(text).substr(0, brace);
+  if (brace == std::string::npos && head.size() <= kMaxCallHead) return false;
+  std::string name = head.size() <= kMaxCallHead ? name_of_head(head, *options_.format) : "";
+  if (name.empty()) {
+    give_up(text, out);
+    return true;
+  }
+  unemitted_ += head;
+  text.erase(0, brace);
+  scanner_ = CallScanner(std::move(name));
   named_ = has_arguments_ = false;
   place_ = Place::kInCall;
   return true;

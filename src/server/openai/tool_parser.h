@@ -31,6 +31,15 @@ class CallScanner {
  public:
   enum class State : uint8_t { kReading, kDone, kBroken };
 
+  CallScanner() = default;
+  // The object is the arguments alone, of a call whose name is known.
+  explicit CallScanner(std::string name)
+      : part_(Part::kValue),
+        key_("arguments"),
+        arguments_only_(true),
+        has_name_(true),
+        name_(std::move(name)) {}
+
   // Takes bytes from the front of `text`; what follows the object's end stays.
   State push(std::string_view& text);
   bool has_name() const { return has_name_; }
@@ -54,7 +63,7 @@ class CallScanner {
   std::string value_;  // raw JSON, except of arguments that are passed on at once
   bool in_string_ = false, escaped_ = false, streamed_ = false;
   std::vector<char> open_;  // brackets inside of the value
-  bool has_name_ = false;
+  bool arguments_only_ = false, has_name_ = false;
   std::string name_, arguments_;
 };
 
@@ -81,6 +90,7 @@ class ToolParser {
 
   bool take_content(std::string& text, ParsedText& out);
   bool take_before_call(std::string& text, ParsedText& out);
+  bool take_call_head(std::string& text, ParsedText& out);
   bool take_call(std::string& text, ParsedText& out);
   bool take_after_call(std::string& text, ParsedText& out);
   bool call_is_ours() const;

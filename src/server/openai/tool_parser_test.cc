@@ -87,6 +87,17 @@ TEST(ToolParser, FormatsInPiecesOfAnySize) {
        "\"arguments\": {}}]",
        "|f({\"a\": 1})|g({})"},
       {"mistral", "[TOOL_CALLS]{\"name\": \"f\", \"arguments\": {}}", "|f({})"},
+      {"mistral", "[TOOL_CALLS]f[ARGS]{\"a\": \"}[ARGS]\"}", "|f({\"a\": \"}[ARGS]\"})"},
+      {"mistral", "Sure.[TOOL_CALLS]f[ARGS]{\"a\": {\"b\": 1}}[TOOL_CALLS]g[ARGS]{}",
+       "Sure.|f({\"a\": {\"b\": 1}})|g({})"},
+      {"mistral", "[TOOL_CALLS]get_weather[CALL_ID]abc123XYZ[ARGS]{\"a\": 1}",
+       "|get_weather({\"a\": 1})"},
+      {"mistral", "[TOOL_CALLS] f {\"a\": 1}", "|f({\"a\": 1})"},
+      {"mistral", "[TOOL_CALLS]f[ARGS]{\"a\": 1", "|f({\"a\": 1)"},
+      {"mistral", "[TOOL_CALLS]f[ARGS]", "[TOOL_CALLS]f[ARGS]"},
+      {"mistral", "[TOOL_CALLS]no call {}", "[TOOL_CALLS]no call {}"},
+      {"mistral", "[TOOL_CALLS]f[OTHER]{}", "[TOOL_CALLS]f[OTHER]{}"},
+      {"mistral", "[TOOL_CALLS]f[CALL_ID][ARGS]{}", "[TOOL_CALLS]f[CALL_ID][ARGS]{}"},
       {"mistral", "a [list] of things", "a [list] of things"},
   };
   for (const Example& example : table) {
@@ -116,7 +127,8 @@ TEST(ToolParser, CallsOnlyNeedNoMarkers) {
 
 // Any text ends, and none of it is lost where there are no calls.
 TEST(ToolParser, BrokenTextEnds) {
-  const std::string pieces[] = {"<tool_call>", "{", "}", "\"name\"", ":", "\"", "[", "]", ",", " "};
+  const std::string pieces[] = {"<tool_call>", "[TOOL_CALLS]", "[ARGS]", "f", "{", "}", "\"name\"",
+                                ":",           "\"",           "[",      "]", ",", " "};
   uint32_t state = 1;
   for (int round = 0; round < 3000; ++round) {
     std::string text;
@@ -217,6 +229,11 @@ TEST(ToolFormat, FromTheTemplate) {
   EXPECT_EQ(probe("{% for m in messages %}{% if m.tool_calls %}[TOOL_CALLS]{% endif %}{% endfor %}")
                 .format->name,
             "mistral");
+  EXPECT_EQ(
+      probe("{% for m in messages %}{% for c in m.tool_calls %}[TOOL_CALLS]{{ c.function.name }}"
+            "[ARGS]{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}")
+          .format->name,
+      "mistral");
   const TemplateTools llama = probe(
       "{{ tools | tojson }}{% for m in messages %}{% for c in m.tool_calls %}{\"name\": \"x\", "
       "\"parameters\": {{ c.function.arguments | tojson }}}{% endfor %}{% endfor %}");

@@ -5,6 +5,7 @@
 
 #include "src/server/metrics.h"
 #include "src/server/openai/ids.h"
+#include "src/server/step_wakes.h"
 
 namespace nereid::server {
 
@@ -14,7 +15,7 @@ GenerationJob::GenerationJob(Exchange& exchange, ServerContext& context, const J
     : exchange_(exchange),
       context_(context),
       request_(request),
-      wake_(exchange.executor()),
+      wake_(std::make_shared<Wake>(exchange.executor())),
       seed_(request.generation.seed.value_or(openai::random_seed())),
       runs_(request.prompts.size()) {
   const auto num_choices = request.prompts.size() * static_cast<size_t>(request.generation.n);
@@ -84,8 +85,8 @@ ServeRequest GenerationJob::engine_request(size_t prompt) const {
 }
 
 openai::QueueSink::Options GenerationJob::sink_options() {
-  const auto metrics = context_.metrics.shared_from_this();
-  return {.notify = [this] { wake_.notify(); },
+  const std::shared_ptr<Metrics> metrics = context_.metrics.shared_from_this();
+  return {.notify = [&wakes = context_.step_wakes, wake = wake_] { wakes.add(wake); },
           .on_usage = [metrics](const RequestUsage& usage) { metrics->observe(usage); },
           .on_inter_token = [metrics](double seconds) { metrics->observe_inter_token(seconds); }};
 }
@@ -102,7 +103,7 @@ ApiStatus GenerationJob::submit() {
   exchange_.on_client_gone([this] {
     client_gone_ = true;
     cancel();
-    wake_.notify();
+    wake_->notify();
   });
   return {};
 }
@@ -169,7 +170,7 @@ Awaitable<bool> GenerationJob::next() {
     if (failure_ || client_gone_) co_return false;
     if (!changed_.empty()) co_return true;
     if (all_finished()) co_return false;
-    co_await wake_.wait();
+    co_await wake_->wait();
   }
 }
 

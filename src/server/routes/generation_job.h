@@ -74,7 +74,7 @@ class GenerationJob {
   Exchange& exchange_;
   ServerContext& context_;
   const JobRequest& request_;
-  Wake wake_;
+  std::shared_ptr<Wake> wake_;
   uint64_t seed_;
   std::vector<Run> runs_;
   std::vector<openai::Choice> choices_;

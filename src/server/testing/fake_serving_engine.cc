@@ -118,6 +118,16 @@ void FakeServingEngine::stop_choice(RequestId id, int32_t choice) {
   changed_.notify_all();
 }
 
+void FakeServingEngine::set_delivery_listener(std::function<void()> listener) {
+  const std::lock_guard lock(listener_mutex_);
+  delivery_listener_ = std::move(listener);
+}
+
+void FakeServingEngine::tell_listener() {
+  const std::lock_guard lock(listener_mutex_);
+  if (delivery_listener_) delivery_listener_();
+}
+
 bool FakeServingEngine::drain(ServeClock::time_point deadline) {
   std::unique_lock lock(mutex_);
   draining_ = true;
@@ -297,6 +307,7 @@ void FakeServingEngine::let_go_of_finished() {
     request->sink->on_step_end();
     request->sink.reset();
   }
+  tell_listener();
   const std::lock_guard lock(mutex_);
   ++stats_.steps;
   stats_.running = static_cast<int32_t>(running_.size());

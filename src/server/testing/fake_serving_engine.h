@@ -41,7 +41,9 @@ class FakeServingEngine : public ServingEngine {
                                                std::shared_ptr<RequestSink> sink) override;
   void cancel(RequestId id) override;
   void stop_choice(RequestId id, int32_t choice) override;
+  void set_delivery_listener(std::function<void()> listener) override;
   bool drain(ServeClock::time_point deadline) override;
+  Status finish() override { return {}; }
   ServingStats stats() const override;
   const ModelConfig& config() const override { return config_; }
   const GenerationDefaults& generation_defaults() const override { return options_.defaults; }
@@ -85,6 +87,7 @@ class FakeServingEngine : public ServingEngine {
   void emit(Request& request, int32_t choice);
   void finish(Request& request, int32_t choice, const FinishInfo& info);
   void let_go_of_finished();
+  void tell_listener();
   OutputToken output_token(const ServeRequest& request, int32_t id) const;
 
   FakeServingOptions options_;
@@ -103,6 +106,8 @@ class FakeServingEngine : public ServingEngine {
   size_t num_cancelled_ = 0, num_done_ = 0;
   RequestId next_id_ = 1;
   bool draining_ = false, stopping_ = false;
+  std::mutex listener_mutex_;  // guards what follows, and its calls
+  std::function<void()> delivery_listener_;
   std::thread thread_;
 };
 

@@ -164,12 +164,13 @@ std::shared_ptr<TestResponse> TestClient::post(std::string_view path, std::strin
 }
 
 std::string get_request(std::string_view path, std::string_view headers) {
-  return fmt::format("GET {} HTTP/1.1\r\nHost: test\r\n{}\r\n", path, headers);
+  return fmt::format("GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", path, headers);
 }
 
 std::string post_request(std::string_view path, std::string_view json, std::string_view headers) {
   return fmt::format(
-      "POST {} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}"
+      "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      "{}\r\n{}"
       "\r\n{}",
       path, json.size(), headers, json);
 }
