@@ -6,7 +6,8 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
     BLOCK_M rows by a matrix product that accumulates in f32.
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
-    both scales are applied to the sum. Any number of rows gives a row the same result.
+    both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
+    without matrix instructions, for targets whose instructions take more columns than a group has.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -78,10 +79,16 @@ def _row_times_panels(
 
 
 @triton.jit
+def _integer_product(x, w):
+    """i32 [rows, lanes] of i8 [rows, group] and [group, lanes]."""
+    return tl.sum(x.to(tl.int32)[:, :, None] * w.to(tl.int32)[None, :, :], axis=1)
+
+
+@triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, BLOCK_M: tl.constexpr,
+    has_min: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK_M, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
     columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
@@ -115,13 +122,19 @@ def _rows_times_codes(
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
             x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)
-        product = tl.dot(xs, code)
+        if DOT == 2:
+            product = tl.dot(xs, code)
+        else:
+            product = _integer_product(xs, code)
         if terms == 2:
             if BLOCK_M == 1:
                 xs = tl.load(x_at + k + g * group)
             else:
                 xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-            product = tl.dot(xs, code, product * SECOND)
+            if DOT == 2:
+                product = tl.dot(xs, code, product * SECOND)
+            else:
+                product = product * SECOND + _integer_product(xs, code)
         scale = tl.load(scale_at + g * 32).to(tl.float32)
         acc += product.to(tl.float32) * (x_scale[:, None] * scale[None, :])
         if zero != 0 or has_min:
@@ -190,16 +203,16 @@ def linear_kernel(
         # Past the last panel read it again; nothing of that is stored.
         panel = tl.minimum(block_n * (BLOCK_N // 32) + local // 32, (n + 31) // 32 - 1).to(tl.int64)
         lane = local % 32
-    if DOT == 2:
+    if DOT >= 2:
         tl.static_assert(BLOCK_N == 32)
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, k, bits, zero, group, has_min, BLOCK_M,
+            terms, k, bits, zero, group, has_min, DOT, BLOCK_M,
         )  # fmt: skip
         if gate != 0:
             up = _rows_times_codes(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-                terms, k, bits, zero, group, has_min, BLOCK_M,
+                terms, k, bits, zero, group, has_min, DOT, BLOCK_M,
             )  # fmt: skip
     elif DOT == 1:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
@@ -424,6 +437,7 @@ LINEAR = Kernel(
     reference=linear_reference,
     cases=linear_cases,
     default_tiles=[
+        {"when": "x_dtype == 'i8' and group < 32", "DOT": 3, "BLOCK_M": 8, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4},
         {"max": 16, "when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 2},
         {"when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4},
         {"max": 16, "DOT": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4},

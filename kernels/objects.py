@@ -4,6 +4,7 @@ objects."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 import subprocess
@@ -75,19 +76,24 @@ def toolchain(target: str, cc: Path | None, cache: Path | None) -> Toolchain:
     return Toolchain(target, cc, hashlib.sha256(cc.read_bytes()).hexdigest(), cache)
 
 
+def compile_fitting(
+    kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain
+) -> tuple[Choice, Object]:
+    """The choice, or the first of its fallbacks that the target can hold."""
+    problem: ttir.DoesNotFit | None = None
+    for candidate in (choice, *choice.fallbacks):
+        try:
+            return candidate, compile_choice(kernel, key, candidate, tools)
+        except ttir.DoesNotFit as error:
+            problem = problem or error
+    raise CompileError(f"{tools.target}: {problem}")
+
+
 def compile_choice(
     kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain
 ) -> Object:
     if not tools.target.startswith("cpu:"):
-        binary = ttir.compile_gpu(kernel, key, choice, tools.target)
-        return Object(
-            binary.blob,
-            binary.entry,
-            len(kernel.args),
-            binary.scratch_bytes,
-            binary.num_warps,
-            binary.shared_bytes,
-        )
+        return _gpu_object(kernel, key, choice, tools)
     what = f"{kernel.variant(key)} tiles {dict(choice.tiles)}"
     blob = _cpu_object(kernel, key, choice, tools, what)
     abi, num_args, scratch_bytes, _, _ = read_info(blob, ttir.entry_name(kernel), what)
@@ -98,6 +104,30 @@ def compile_choice(
             f"{what}: the object takes {num_args} arguments, the declaration has {len(kernel.args)}"
         )
     return Object(blob, ttir.entry_name(kernel), num_args, scratch_bytes, choice.num_warps, 0)
+
+
+def _gpu_object(
+    kernel: Kernel, key: Mapping[str, Any], choice: Choice, tools: Toolchain
+) -> Object:
+    """By Triton's own compiler. The cached file is a line of JSON and the binary."""
+    options = [tools.target, choice.num_warps, choice.num_stages, ttir.triton.__version__]
+    text = _without_locations(ttir.to_ttir(kernel, key, choice))
+    digest = hashlib.sha256("\0".join([text, *map(str, options)]).encode()).hexdigest()
+    cached = tools.cache / "objects" / f"{digest}.gpu" if tools.cache else None
+    if cached and (stored := _load(cached)) is not None:
+        head, _, blob = stored.partition(b"\n")
+        return Object(blob, **json.loads(head))
+    binary = ttir.compile_gpu(kernel, key, choice, tools.target)
+    facts = {
+        "entry": binary.entry,
+        "num_args": len(kernel.args),
+        "scratch_bytes": binary.scratch_bytes,
+        "num_warps": binary.num_warps,
+        "shared_bytes": binary.shared_bytes,
+    }
+    if cached:
+        _store(cached, json.dumps(facts).encode() + b"\n" + binary.blob)
+    return Object(binary.blob, **facts)
 
 
 def _cpu_object(

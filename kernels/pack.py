@@ -56,9 +56,7 @@ def _compile_variant(job: tuple[str, dict[str, Any], Any]) -> tuple[str, dict[st
     kernel = find(name)
     try:
         choices = targets.choices(kernel, key, tools.target)
-        compiled = [
-            (choice, objects.compile_choice(kernel, key, choice, tools)) for choice in choices
-        ]
+        compiled = [objects.compile_fitting(kernel, key, choice, tools) for choice in choices]
         return name, key, compiled
     except (SpecError, objects.CompileError) as error:
         return name, key, [str(error)]

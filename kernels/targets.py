@@ -7,7 +7,7 @@ docs/architecture.md."""
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping
@@ -21,12 +21,14 @@ DIRECTORY = Path(__file__).parent / "targets"
 @dataclass(frozen=True)
 class Choice:
     """One compilation of a variant: runs when the select argument is at most `max` (None: no
-    bound)."""
+    bound). `fallbacks` are the entries behind it that could take its place, for a target that it
+    does not fit."""
 
     max: int | None
     tiles: Mapping[str, int]
     num_warps: int
     num_stages: int
+    fallbacks: tuple["Choice", ...] = ()
 
 
 @lru_cache(maxsize=None)
@@ -62,22 +64,31 @@ def choices(kernel: Kernel, key: Mapping[str, Any], target: str) -> list[Choice]
 def _resolve(
     kernel: Kernel, key: Mapping[str, Any], listed: list[Mapping[str, Any]], where: str
 ) -> list[Choice]:
+    applicable = [
+        _choice(kernel, key, entry)
+        for entry in listed
+        if expr.parse(entry.get("when", 1)).evaluate(key)
+    ]
     resolved: list[Choice] = []
-    for entry in listed:
-        if not expr.parse(entry.get("when", 1)).evaluate(key):
-            continue
-        bound = entry.get("max")
-        if resolved and bound is not None and bound <= resolved[-1].max:  # type: ignore[operator]
+    for index, choice in enumerate(applicable):
+        if resolved and choice.max is not None and choice.max <= resolved[-1].max:  # type: ignore[operator]
             continue  # an earlier choice already takes these
-        values = {
-            name: expr.parse(value).evaluate(key)
-            for name, value in entry.items()
-            if name not in ("max", "when")
-        }
-        options = {
-            name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))
-        }
-        resolved.append(Choice(bound, {name: values[name] for name in kernel.tiles}, **options))
-        if bound is None:
+        fallbacks = tuple(
+            replace(other, max=choice.max)
+            for other in applicable[index + 1 :]
+            if other.max is None or (choice.max is not None and other.max >= choice.max)
+        )
+        resolved.append(replace(choice, fallbacks=fallbacks))
+        if choice.max is None:
             return resolved
     raise SpecError(f"{where} has no choice without max for {kernel.variant(key)}")
+
+
+def _choice(kernel: Kernel, key: Mapping[str, Any], entry: Mapping[str, Any]) -> Choice:
+    values = {
+        name: expr.parse(value).evaluate(key)
+        for name, value in entry.items()
+        if name not in ("max", "when")
+    }
+    options = {name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
+    return Choice(entry.get("max"), {name: values[name] for name in kernel.tiles}, **options)

@@ -6,8 +6,8 @@ for another compilation at run time."""
 
 from __future__ import annotations
 
-import json
 import re
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
@@ -138,15 +138,37 @@ class GpuBinary:
     scratch_bytes: int  # global scratch per program
 
 
+# What is compiled for, and the shared memory that one program may have there, in bytes.
+GPU_SHARED_BYTES = {
+    "cuda:80": 163 * 1024,
+    "cuda:86": 99 * 1024,
+    "cuda:89": 99 * 1024,
+    "cuda:90": 227 * 1024,
+    "cuda:100": 227 * 1024,
+    "cuda:120": 99 * 1024,
+    "hip:gfx90a": 64 * 1024,
+    "hip:gfx942": 64 * 1024,
+    "hip:gfx950": 160 * 1024,
+    "hip:gfx1100": 64 * 1024,
+    "hip:gfx1201": 64 * 1024,
+}
+
+
+class DoesNotFit(RuntimeError):
+    """Triton or its assembler could not make code for the target: out of shared memory, out of
+    registers, or a tile that its instructions do not have."""
+
+
 @lru_cache(maxsize=None)
 def gpu_target(target: str) -> GPUTarget:
     """`cuda:90` or `hip:gfx942`."""
+    if target not in GPU_SHARED_BYTES:
+        known = ", ".join(["cpu:NAME", *GPU_SHARED_BYTES])
+        raise SpecError(f"target {target!r} is not known (expected one of {known})")
     backend, _, arch = target.partition(":")
-    if backend == "cuda" and re.fullmatch(r"\d+", arch):
+    if backend == "cuda":
         return GPUTarget("cuda", int(arch), 32)
-    if backend == "hip" and re.fullmatch(r"gfx\w+", arch):
-        return GPUTarget("hip", arch, 64 if arch.startswith("gfx9") else 32)
-    raise SpecError(f"target {target!r} is not known (expected cpu:NAME, cuda:NN or hip:gfxNNN)")
+    return GPUTarget("hip", arch, 64 if arch.startswith("gfx9") else 32)
 
 
 def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: str) -> GpuBinary:
@@ -157,15 +179,24 @@ def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: 
         "num_stages": choice.num_stages,
         "enable_fp_fusion": True,  # explicit: Triton's default changes between versions
     }
-    compiled = triton.compile(
-        _source(kernel, key, choice), target=gpu_target(target), options=options
-    )
-    blob = compiled.asm["cubin" if target.startswith("cuda") else "hsaco"]
-    metadata = json.loads(json.dumps(compiled.metadata._asdict(), default=vars))
+    what = f"{kernel.variant(key)} tiles {dict(choice.tiles)}"
+    with tempfile.TemporaryDirectory(prefix="nereid-triton-") as folder, triton.knobs.cache.scope():
+        triton.knobs.cache.dir = folder  # objects.py has a cache of its own
+        try:
+            compiled = triton.compile(
+                _source(kernel, key, choice), target=gpu_target(target), options=options
+            )
+        except Exception as error:  # Triton raises many kinds
+            raise DoesNotFit(f"{what}: {_last_line(error)}") from error
+    shared = compiled.metadata.shared
+    if shared > GPU_SHARED_BYTES[target]:
+        raise DoesNotFit(
+            f"{what}: {shared} bytes of shared memory, {target} has {GPU_SHARED_BYTES[target]}"
+        )
     return GpuBinary(
-        blob=blob,
-        entry=metadata["name"],
-        shared_bytes=metadata["shared"],
-        num_warps=metadata["num_warps"],
-        scratch_bytes=metadata.get("global_scratch_size", 0),
+        blob=compiled.asm["cubin" if target.startswith("cuda") else "hsaco"],
+        entry=compiled.metadata.name,
+        shared_bytes=shared,
+        num_warps=compiled.metadata.num_warps,
+        scratch_bytes=getattr(compiled.metadata, "global_scratch_size", 0),
     )

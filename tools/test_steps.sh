@@ -87,15 +87,26 @@ step_compiler() {
   done
 }
 
-# Every kernel case again, through the C++ launcher on each driver that runs kernels.
+# Every kernel case again, through the C++ launcher on the device under test; for a GPU the device
+# contract too, whose test kernels have to be assembled for it.
 step_conformance() {
-  local cases=build/kernel-cases
+  local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target=cpu:native
+  case $device in
+    cuda* | hip*)
+      target=$(build/release/nereid devices --json | $PY -c 'import json, sys
+print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.argv[1]))' "$device")
+      ;;
+  esac
   rm -rf $cases
   $PY -m kernels.export_cases --out $cases
-  $PY -m kernels.pack --request $cases/request.json --target cpu:native --out $cases/cases.pack \
+  if [[ $device == cuda* ]]; then
+    $PY tests/conformance/assemble_gpu_kernels.py "$target" $cases/device.cubin
+    NEREID_TEST_GPU_KERNELS=$cases/device.cubin \
+      build/release/tests/conformance/device_conformance_test --gtest_filter='*/cuda'
+  fi
+  $PY -m kernels.pack --request $cases/request.json --target "$target" --out $cases/cases.pack \
     --cc "$PWD/build/release/nereid-cc" --cache build/test-cache/objects --quiet
-  build/release/kernel_cases --driver "${NEREID_TEST_DEVICE:-cpu}" --pack $cases/cases.pack \
-    --cases $cases
+  build/release/kernel_cases --driver "$device" --pack $cases/cases.pack --cases $cases
 }
 
 # The list is target sanitized_tests in tests/fuzz/CMakeLists.txt.
@@ -147,7 +158,7 @@ run_all_tests() {
   step unit step_ctest build/release
   step cli pytest_run tests/cli
   step server pytest_run tests/server
-  step kernels pytest_run tests/kernels
+  step kernels pytest_run tests/kernels ${ALL_TARGETS:+--all-targets}
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then

@@ -21,7 +21,8 @@ must be that of later runs. Prints the path of the pack.
 
 Examples:
   nereid compile model.gguf
-  nereid compile model.gguf --target cpu:x86-64-v3 --out model.v3.pack)";
+  nereid compile model.gguf --target cpu:x86-64-v3 --out model.v3.pack
+  nereid compile model.gguf --target cuda:90)";
 
 Result<int> compile(const CompileFlags& flags, Environment& environment) {
   ModelOptions model = flags.model;
@@ -45,8 +46,8 @@ void add_compile(CLI::App& app, Environment& environment) {
       command->add_option("MODEL", flags->model_argument, "The model, the same as -m");
   command->add_option(
       "--target", flags->target,
-      "cpu:native, cpu:znver4, cpu:x86-64-v4, cpu:x86-64-v3, ...; default: what this "
-      "machine runs best");
+      "cpu:native, cpu:znver4, cpu:x86-64-v4, cpu:x86-64-v3, ..., cuda:90, hip:gfx942, ... (a "
+      "wrong one names all GPUs); default: what this machine's processor runs best");
   command->add_option("-o,--out", flags->out, "Where to write the pack; default: the cache");
   add_model_option(*command, flags->model);
   add_dtype_option(*command, flags->model);

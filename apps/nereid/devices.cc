@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "apps/nereid/command.h"
 #include "src/base/numbers.h"
@@ -17,13 +20,32 @@ constexpr const char* kDevicesFooter = R"(
 The first one that works is what '--device auto' takes. "targets" are what 'nereid compile --target'
 accepts for it, best first.)";
 
-Json device_json(const Driver& driver, const Result<std::unique_ptr<Device>>& device) {
-  Json object = {{"device", driver.name}, {"description", driver.description}};
-  if (!device) {
-    object["error"] = device.error().message;
+// A line of the list: a device, or a driver without one.
+struct Listed {
+  std::string name;  // what --device takes
+  const char* description;
+  Result<std::unique_ptr<Device>> device;
+};
+
+std::vector<Listed> list_devices() {
+  std::vector<Listed> list;
+  for (const Driver& driver : drivers()) {
+    const auto count = driver.count != nullptr ? driver.count() : Result<int>(1);
+    for (int at = 0; at < std::max(1, count.value_or(1)); ++at) {
+      const std::string name = at > 0 ? fmt::format("{}:{}", driver.name, at) : driver.name;
+      list.push_back({name, driver.description, driver.create({.ordinal = at})});
+    }
+  }
+  return list;
+}
+
+Json device_json(const Listed& entry) {
+  Json object = {{"device", entry.name}, {"description", entry.description}};
+  if (!entry.device) {
+    object["error"] = entry.device.error().message;
     return object;
   }
-  const DeviceInfo& info = (*device)->info();
+  const DeviceInfo& info = (*entry.device)->info();
   object["name"] = info.name;
   object["targets"] = info.targets;
   object["memory_bytes"] = info.memory_bytes;
@@ -32,22 +54,23 @@ Json device_json(const Driver& driver, const Result<std::unique_ptr<Device>>& de
   return object;
 }
 
-std::string device_line(const Driver& driver, const Result<std::unique_ptr<Device>>& device) {
-  if (!device) return fmt::format("{:<6} not usable: {}", driver.name, device.error().message);
-  const DeviceInfo& info = (*device)->info();
-  return fmt::format("{:<6} {}, {} workers, {} ({} free), targets: {}", driver.name, info.name,
+std::string device_line(const Listed& entry) {
+  if (!entry.device) {
+    return fmt::format("{:<6} not usable: {}", entry.name, entry.device.error().message);
+  }
+  const DeviceInfo& info = (*entry.device)->info();
+  return fmt::format("{:<6} {}, {} workers, {} ({} free), targets: {}", entry.name, info.name,
                      info.num_workers, format_bytes(info.memory_bytes),
                      format_bytes(info.free_bytes), fmt::join(info.targets, " "));
 }
 
 Result<int> devices(bool json, Environment& environment) {
-  Json list = Json::array();
-  for (const Driver& driver : drivers()) {
-    const auto device = driver.create({});
-    list.push_back(device_json(driver, device));
-    if (!json) environment.out.line(device_line(driver, device));
+  Json objects = Json::array();
+  for (const Listed& entry : list_devices()) {
+    objects.push_back(device_json(entry));
+    if (!json) environment.out.line(device_line(entry));
   }
-  if (json) environment.out.line(list.dump(2, ' ', false, Json::error_handler_t::replace));
+  if (json) environment.out.line(objects.dump(2, ' ', false, Json::error_handler_t::replace));
   return 0;
 }
 

@@ -3,13 +3,18 @@
 
 #include <array>
 
+#include "src/base/numbers.h"
 #include "src/device/cpu/cpu_device.h"
+#include "src/device/cuda/cuda_device.h"
+#include "src/device/hip/hip_device.h"
 #include "src/device/null/null_device.h"
 
 namespace nereid {
 namespace {
 
-constexpr std::array<Driver, 2> kDrivers = {{
+constexpr std::array<Driver, 4> kDrivers = {{
+    {"cuda", "NVIDIA GPUs", &create_cuda_device, &count_cuda_devices},
+    {"hip", "AMD GPUs", &create_hip_device, &count_hip_devices},
     {"cpu", "this machine's processor", &create_cpu_device},
     {"null", "checks launches and runs nothing", &create_null_device},
 }};
@@ -21,16 +26,27 @@ std::span<const Driver> drivers() {
 }
 
 Result<std::unique_ptr<Device>> create_device(std::string_view name, const DeviceOptions& options) {
+  const size_t colon = name.find(':');
+  const std::string_view wanted = name.substr(0, colon);
+  DeviceOptions chosen = options;
   std::string known = "auto";
   std::string failures;
   for (const Driver& driver : kDrivers) {
-    const bool automatic = name == "auto" && driver.name != std::string_view("null");
-    if (automatic || name == driver.name) {
+    known += fmt::format(", {}{}", driver.name, driver.count != nullptr ? "[:N]" : "");
+    if (wanted == "auto" && colon == std::string_view::npos &&
+        driver.name != std::string_view("null")) {
       auto device = driver.create(options);
-      if (device || !automatic) return device;
+      if (device) return device;
       failures += fmt::format("{}{}", failures.empty() ? "" : "; ", device.error().message);
     }
-    known += fmt::format(", {}", driver.name);
+    if (wanted != driver.name) continue;
+    if (colon != std::string_view::npos) {
+      if (driver.count == nullptr) continue;
+      NEREID_TRY(const int64_t ordinal,
+                 parse_int(name.substr(colon + 1), fmt::format("device {}:N", wanted), 0, 1023));
+      chosen.ordinal = static_cast<int>(ordinal);
+    }
+    return driver.create(chosen);
   }
   if (!failures.empty()) return error("no device works: {}", failures);
   return error("unknown device '{}', expected one of {}", name, known);

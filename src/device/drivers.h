@@ -12,6 +12,7 @@
 namespace nereid {
 
 struct DeviceOptions {
+  int ordinal = 0;          // cuda, hip: which GPU
   int num_threads = 0;      // cpu: with the calling thread; 0: one per core this process may use
   bool pin_threads = true;  // cpu: workers stay on their core when every core is used
   std::string target;       // null: the target it stands for; empty: that of this machine's cpu
@@ -21,12 +22,14 @@ struct Driver {
   const char* name;
   const char* description;
   Result<std::unique_ptr<Device>> (*create)(const DeviceOptions& options);
+  Result<int> (*count)() = nullptr;  // devices of this driver, usable or not; null: one
 };
 
 // Best first; the null driver is last.
 std::span<const Driver> drivers();
 
-// "auto" opens the first driver that works, never the null driver.
+// A driver's name, or for its second device "cuda:1". "auto" opens the first driver that works,
+// never the null driver.
 Result<std::unique_ptr<Device>> create_device(std::string_view name,
                                               const DeviceOptions& options = {});
 

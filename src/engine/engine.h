@@ -26,7 +26,7 @@ inline constexpr int32_t kMaxTopLogprobs = 32;  // that Engine::score lists for 
 
 struct LoadOptions {
   std::string model_path;
-  std::string device = "auto";  // "auto", "cpu", "null"
+  std::string device = "auto";  // as create_device takes it: "auto", "cpu", "cuda:1", ...
   int threads = 0;              // 0: one per core this process may use
   ComputeType dtype = ComputeType::kAuto;
   int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096

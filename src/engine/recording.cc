@@ -54,7 +54,8 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
-  return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = bf16},
+  const bool codes = bf16 && target_is_fast_at_codes(device.target);
+  return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = codes},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
                        .max_rows = options.max_step_tokens,

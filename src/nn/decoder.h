@@ -79,6 +79,7 @@ class Decoder {
           const DecoderLimits& limits);
 
   Status allocate();
+  Status allocate_cache();
   Status allocate_inputs();
   Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
                         int64_t terms);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "src/base/check.h"
+#include "src/base/numbers.h"
 #include "src/nn/decoder.h"
 #include "src/nn/rope_frequencies.h"
 #include "src/ops/attention.h"
@@ -21,7 +22,11 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_CHECK(weights.layers.size() == spec.layers.size(), "{} layers of weights for {}",
                weights.layers.size(), spec.layers.size());
   Decoder decoder(launcher, std::move(spec), std::move(weights), types, limits);
-  NEREID_RETURN_IF_ERROR(decoder.allocate());
+  NEREID_RETURN_IF_ERROR(decoder.allocate_cache());
+  const Status allocated = decoder.allocate();
+  if (!allocated) {
+    return with_context(allocated.error(), fmt::format("activations of {} rows", limits.max_rows));
+  }
   NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
   return decoder;
 }
@@ -53,14 +58,22 @@ Status Decoder::allocate() {
   NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
   NEREID_RETURN_IF_ERROR(allocate_inputs());
   NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
+  return {};
+}
 
+Status Decoder::allocate_cache() {
   kv_ = {.dtype = types_.cache, .num_pages = limits_.num_pages, .page_size = limits_.page_size};
   kv_.keys.resize(spec_.layers.size());
   kv_.values.resize(spec_.layers.size());
   const int64_t positions = int64_t{limits_.num_pages} * limits_.page_size;
-  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-    NEREID_RETURN_IF_ERROR(make(kv_.keys[layer], types_.cache, positions, attention.kv_size()));
-    NEREID_RETURN_IF_ERROR(make(kv_.values[layer], types_.cache, positions, attention.kv_size()));
+  const uint64_t bytes = static_cast<uint64_t>(positions * spec_.attention.kv_size()) *
+                         dtype_size(types_.cache);
+  for (auto* side : {&kv_.keys, &kv_.values}) {
+    for (Buffer& buffer : *side) {
+      NEREID_TRY_CONTEXT(buffer, Buffer::alloc(launcher_->device(), bytes),
+                         fmt::format("KV cache of {} positions, {} in all", positions,
+                                     format_bytes(bytes * 2 * spec_.layers.size())));
+    }
   }
   return {};
 }

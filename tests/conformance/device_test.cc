@@ -132,10 +132,13 @@ INSTANTIATE_TEST_SUITE_P(Drivers, DeviceTest, ::testing::ValuesIn(all_drivers())
                          [](const auto& info) { return std::string(info.param->name); });
 
 TEST(Drivers, OpenByName) {
-  EXPECT_EQ((*create_device("auto", {.num_threads = 1}))->info().driver, "cpu");
+  EXPECT_NE((*create_device("auto", {.num_threads = 1}))->info().driver, "null");
   EXPECT_EQ((*create_device("null", {.target = "cuda:90"}))->info().target, "cuda:90");
   EXPECT_EQ(create_device("tpu").error().message,
-            "unknown device 'tpu', expected one of auto, cpu, null");
+            "unknown device 'tpu', expected one of auto, cuda[:N], hip[:N], cpu, null");
+  EXPECT_EQ(create_device("cpu:1").error().message.substr(0, 22), "unknown device 'cpu:1'");
+  EXPECT_EQ(create_device("cuda:x").error().message,
+            "device cuda:N: found 'x', expected an integer");
   EXPECT_FALSE(create_device("cpu", {.num_threads = -1}).has_value());
   EXPECT_EQ((*create_device("cpu", {.num_threads = 5}))->info().num_workers, 5);
 }

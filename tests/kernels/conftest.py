@@ -20,6 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="target to compile the cases for; this CPU must run it",
     )
     parser.addoption(
+        "--all-targets", action="store_true", help="compile every variant for every GPU target"
+    )
+    parser.addoption(
         "--interpret", action="store_true", help="run the cases in Triton's interpreter instead"
     )
 
@@ -38,9 +41,18 @@ def tools(request: pytest.FixtureRequest):
     if request.config.getoption("--interpret"):
         return None
     cc = request.config.getoption("--cc")
-    cache = os.environ.get("NEREID_TEST_CACHE")
     return objects.toolchain(
         request.config.getoption("--target"),
         Path(cc) if cc else pack.default_cc(),
-        Path(cache) if cache else None,
+        _object_cache(),
     )
+
+
+@pytest.fixture(scope="session")
+def object_cache() -> Path | None:
+    return _object_cache()
+
+
+def _object_cache() -> Path | None:
+    cache = os.environ.get("NEREID_TEST_CACHE")
+    return Path(cache) if cache else None

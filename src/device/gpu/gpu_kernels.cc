@@ -1,0 +1,120 @@
+// Loading kernels and launching them, by the entry ABI of Triton's GPU code: the declared arguments,
+// then the addresses of global and of profile scratch memory.
+#include <array>
+#include <limits>
+
+#include "src/base/check.h"
+#include "src/device/gpu/gpu_device.h"
+#include "src/device/gpu/image.h"
+
+namespace nereid::gpu {
+namespace {
+
+constexpr uint32_t kMaxArgs = 62;
+constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
+constexpr uint32_t kMaxGridSide = 65535;  // of y and z
+
+}  // namespace
+
+Result<const LoadedKernel*> GpuDevice::load(const KernelImage& image) {
+  NEREID_RETURN_IF_ERROR(session_.enter());
+  NEREID_RETURN_IF_ERROR(check_image(image.blob, library().flavor().elf_machine));
+  if (image.num_args > kMaxArgs) {
+    return error("{} arguments, at most {} are supported", image.num_args, kMaxArgs);
+  }
+  if (image.num_warps == 0 || image.num_warps > 32) {
+    return error("{} warps, expected 1 to 32", image.num_warps);
+  }
+  if (image.shared_bytes > properties_.max_shared_bytes) {
+    return error("{} bytes of shared memory, this GPU has {} for a program", image.shared_bytes,
+                 properties_.max_shared_bytes);
+  }
+  auto kernel = std::make_unique<Kernel>();
+  kernel->num_args = image.num_args;
+  kernel->threads = image.num_warps * static_cast<uint32_t>(properties_.warp_size);
+  kernel->shared_bytes = image.shared_bytes;
+  kernel->scratch_bytes = image.scratch_bytes;
+  NEREID_RETURN_IF_ERROR(session_.call(&Calls::module_load, &kernel->module, image.blob.data()));
+  if (const Status found = find_function(*kernel, image); !found) {
+    library().run(&Calls::module_unload, kernel->module);
+    return std::unexpected(found.error());
+  }
+  kernels_.push_back(std::move(kernel));
+  return kernels_.back().get();
+}
+
+Status GpuDevice::find_function(Kernel& kernel, const KernelImage& image) {
+  const Flavor& flavor = library().flavor();
+  const Status found = session_.call(&Calls::module_function, &kernel.function, kernel.module,
+                                     image.entry.c_str());
+  if (!found) return with_context(found.error(), fmt::format("'{}'", image.entry));
+  if (kernel.shared_bytes <= flavor.plain_shared_bytes) return {};
+  return session_.call(&Calls::function_set_attribute, kernel.function,
+                       flavor.shared_bytes_attribute, static_cast<int>(kernel.shared_bytes));
+}
+
+Status GpuDevice::check_grid(const LaunchParams& params, const Kernel& kernel) const {
+  const Grid& grid = params.grid;
+  const uint64_t plane = uint64_t{grid.x} * grid.y;
+  if (plane > kMaxPrograms / grid.z) {
+    return error("{}: grid {} x {} x {} has more than {} programs", params.label, grid.x, grid.y,
+                 grid.z, kMaxPrograms);
+  }
+  if (grid.y > kMaxGridSide || grid.z > kMaxGridSide) {
+    return error("{}: grid {} x {} x {}, at most {} of y and z run on a GPU", params.label, grid.x,
+                 grid.y, grid.z, kMaxGridSide);
+  }
+  const uint64_t most = properties_.max_threads_in_grid;
+  if (most > 0 && plane * grid.z > most / kernel.threads) {
+    return error("{}: grid {} x {} x {} of {} threads each has more than {} threads", params.label,
+                 grid.x, grid.y, grid.z, kernel.threads, most);
+  }
+  return {};
+}
+
+Status GpuDevice::launch(const LaunchParams& params) {
+  NEREID_CHECK(params.kernel != nullptr, "launch of '{}' without a kernel", params.label);
+  const auto& kernel = static_cast<const Kernel&>(*params.kernel);
+  NEREID_CHECK(params.args.size() == kernel.num_args, "{}: {} arguments, expected {}", params.label,
+               params.args.size(), kernel.num_args);
+  const Grid& grid = params.grid;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return {};
+  NEREID_RETURN_IF_ERROR(check_grid(params, kernel));
+  NEREID_RETURN_IF_ERROR(session_.enter());
+  if (kernel.scratch_bytes > 0) {
+    const Status reserved = reserve_scratch(kernel.scratch_bytes * grid.programs());
+    if (!reserved) return with_context(reserved.error(), params.label);
+  }
+  const Status enqueued = enqueue(params, kernel);
+  if (!enqueued) return with_context(enqueued.error(), params.label);
+  return {};
+}
+
+Status GpuDevice::enqueue(const LaunchParams& params, const Kernel& kernel) {
+  std::array<void*, kMaxArgs + 2> addresses;
+  size_t count = 0;
+  for (const uint64_t& slot : params.args) addresses[count++] = const_cast<uint64_t*>(&slot);
+  DevicePtr no_profile = 0;
+  addresses[count++] = &scratch_;
+  addresses[count++] = &no_profile;
+  const Grid& grid = params.grid;
+  session_.note_launch(params.label);
+  NEREID_RETURN_IF_ERROR(session_.call(&Calls::launch, kernel.function, grid.x, grid.y, grid.z,
+                                       kernel.threads, 1U, 1U, kernel.shared_bytes, stream_,
+                                       addresses.data(), static_cast<void**>(nullptr)));
+  return waits_for_launches_ ? synchronize() : Status();
+}
+
+// Launches run in order, so one block serves all; freeing the old one waits for them.
+Status GpuDevice::reserve_scratch(uint64_t bytes) {
+  if (bytes <= scratch_bytes_) return {};
+  if (scratch_ != 0) NEREID_RETURN_IF_ERROR(session_.call(&Calls::free, scratch_));
+  scratch_ = 0;
+  scratch_bytes_ = 0;
+  NEREID_TRY_CONTEXT(scratch_, alloc(bytes), "scratch memory of kernels");
+  live_.erase(scratch_);
+  scratch_bytes_ = bytes;
+  return {};
+}
+
+}  // namespace nereid::gpu
