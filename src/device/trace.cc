@@ -137,6 +137,8 @@ class TracedDevice : public Device {
   }
 
   Status launch(const LaunchParams& params) override;
+  Status begin_sequence() override { return inner_.begin_sequence(); }
+  Status end_sequence() override { return inner_.end_sequence(); }
   Status synchronize() override { return inner_.synchronize(); }
 
  private:

@@ -79,8 +79,14 @@ void Runner::stage(const StepWork& work) {
 
 Status Runner::forward_staged() {
   NEREID_RETURN_IF_ERROR(staging_.upload());
-  NEREID_TRY(logits_, decoder_.forward(plan_.inputs(plan_words_.ptr())));
-  return {};
+  Device& device = launcher_->device();
+  // Decode steps of as many rows are the same launches every time.
+  const bool comes_again = plan_.all_decode();
+  if (comes_again) NEREID_RETURN_IF_ERROR(device.begin_sequence());
+  auto logits = decoder_.forward(plan_.inputs(plan_words_.ptr()));
+  const Status ended = comes_again ? device.end_sequence() : Status();
+  NEREID_TRY(logits_, std::move(logits));
+  return ended;
 }
 
 Result<Tensor> Runner::forward(std::span<const SequenceSlice> slices) {

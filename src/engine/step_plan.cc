@@ -125,6 +125,10 @@ void StepPlan::build(std::span<const SequenceSlice> slices) {
   NEREID_CHECK(words_.size() * sizeof(int32_t) <= max_bytes(limits_), "{} words", words_.size());
 }
 
+bool StepPlan::all_decode() const {
+  return std::ranges::find(seq_decode_, false) == seq_decode_.end();
+}
+
 nn::StepInputs StepPlan::inputs(DevicePtr base) const {
   const auto view = [&](const Section& section) {
     return Tensor(DType::kI32, {section.count},

@@ -51,6 +51,7 @@ class StepPlan {
   int32_t rows() const { return rows_; }
   int32_t logit_rows() const { return logit_rows_; }
   int32_t draw_rows() const { return draw_rows_; }  // of the first part
+  bool all_decode() const;                          // one token of each slice, and no more
   // Slice index of the k-th laid-out slice.
   std::span<const int32_t> order() const { return order_; }
 

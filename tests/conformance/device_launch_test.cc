@@ -42,6 +42,51 @@ TEST_P(DeviceTest, LaunchesRunInOrder) {
   EXPECT_EQ(get<float>(*device_, x, n), std::vector<float>(n, 1.0f));
 }
 
+// Whatever a driver makes of sequences that come again, they do what their launches do.
+TEST_P(DeviceTest, Sequences) {
+  const LoadedKernel* kernel = load(*device_, image("axpy", 4));
+  const size_t n = 500;
+  const DevicePtr x = *device_->alloc(n * 4);
+  std::vector<DevicePtr> outs;
+  for (int at = 0; at < 3; ++at) outs.push_back(put(*device_, std::vector<float>(n, 0.0f)));
+  for (int round = 1; round <= 12; ++round) {
+    // The same launches on what memory holds now; every third time others.
+    const std::vector<float> source(n, static_cast<float>(round));
+    ASSERT_TRUE(device_->upload(x, std::as_bytes(std::span(source))));
+    ASSERT_TRUE(device_->begin_sequence());
+    for (const DevicePtr out : outs) {
+      const float a = round % 3 == 0 ? -1.0f : 1.0f;
+      ASSERT_TRUE(
+          axpy(*device_, kernel, {.x = x, .out = out, .n = static_cast<int32_t>(n), .a = a}));
+    }
+    ASSERT_TRUE(device_->end_sequence());
+  }
+  // An empty one, and launches outside afterwards.
+  ASSERT_TRUE(device_->begin_sequence());
+  ASSERT_TRUE(device_->end_sequence());
+  ASSERT_TRUE(
+      axpy(*device_, kernel, {.x = x, .out = outs[0], .n = static_cast<int32_t>(n), .a = 1}));
+  const float sum = 78 - 2 * (3 + 6 + 9 + 12);
+  EXPECT_EQ(get<float>(*device_, outs[0], n), std::vector<float>(n, sum + 12));
+  EXPECT_EQ(get<float>(*device_, outs[2], n), std::vector<float>(n, sum));
+}
+
+TEST_P(DeviceTest, SequencesThatNeedScratch) {
+  const LoadedKernel* kernel = load(*device_, image("use_scratch", 2));
+  const DevicePtr sums = *device_->alloc(64 * 8);
+  const DevicePtr alignment = *device_->alloc(64 * 8);
+  const uint64_t slots[] = {sums, alignment};
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_TRUE(device_->begin_sequence());
+    for (const uint32_t programs : {4U, 64U}) {
+      ASSERT_TRUE(device_->launch({.kernel = kernel, .grid = {programs}, .args = slots}));
+    }
+    ASSERT_TRUE(device_->end_sequence());
+  }
+  const auto got = get<int64_t>(*device_, sums, 64);
+  for (size_t pid = 0; pid < 64; ++pid) ASSERT_EQ(got[pid], static_cast<int64_t>(pid) * 25000);
+}
+
 TEST_P(DeviceTest, EveryProgramOnce) {
   const LoadedKernel* kernel = load(*device_, image("count_programs", 1));
   for (const KernelDecl* decl : {&CountPrograms::decl(), &CountPrograms::uneven_decl()}) {

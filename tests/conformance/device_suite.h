@@ -79,8 +79,7 @@ class DeviceTest : public ::testing::TestWithParam<const Driver*> {
     return image(entry, num_args, object());
   }
   static KernelImage image(const std::string& entry, uint32_t num_args, const std::string& bytes) {
-    KernelImage made{
-        .blob = std::as_bytes(std::span(bytes)), .entry = entry, .num_args = num_args};
+    KernelImage made{.blob = std::as_bytes(std::span(bytes)), .entry = entry, .num_args = num_args};
     if (is_gpu()) {  // on CPUs the object says so
       made.num_warps = 1;
       made.scratch_bytes = entry == "use_scratch" ? kScratchBytes : 0;

@@ -18,6 +18,8 @@ inline constexpr Exemption kExemptions[] = {
     {"null", "UploadAndDownload", kNoResults},
     {"null", "CopiesAreOrderedAmongLaunches", kNoResults},
     {"null", "LaunchesRunInOrder", kNoResults},
+    {"null", "Sequences", kNoResults},
+    {"null", "SequencesThatNeedScratch", kNoResults},
     {"null", "EveryProgramOnce", kNoResults},
     {"null", "ScratchIsPrivateAndAligned", kNoResults},
     {"null", "ObjectsStayApart", kNoResults},

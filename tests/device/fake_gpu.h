@@ -1,10 +1,10 @@
 // A stand-in for libcuda and libamdhip64: what tests ask of it and tell it.
 //
 // It has the functions that src/device/cuda and src/device/hip load, over the memory of this
-// process. Enqueued work runs only when somebody waits for it, so that a missing wait shows. Kernels
-// are the objects of src/device/testing/kernels.c, dressed up as images for a GPU. Misuse (a handle
-// that is not live, copies outside allocations, too much shared memory, no current context, ...) gets
-// the drivers' error code, and is noted.
+// process. Enqueued work runs only when somebody waits for it, so that a missing wait shows.
+// Kernels are the objects of src/device/testing/kernels.c, dressed up as images for a GPU. Misuse
+// (a handle that is not live, copies outside allocations, too much shared memory, no current
+// context, ...) gets the drivers' error code, and is noted.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,10 @@ struct FakeGpuConfig {
 
 // What was made and not given back.
 struct FakeGpuLive {
-  int contexts = 0, streams = 0, events = 0, modules = 0, allocations = 0, host_allocations = 0;
+  int contexts = 0, streams = 0, events = 0, modules = 0, graphs = 0, allocations = 0,
+      host_allocations = 0;
   int total() const {
-    return contexts + streams + events + modules + allocations + host_allocations;
+    return contexts + streams + events + modules + graphs + allocations + host_allocations;
   }
 };
 

@@ -92,6 +92,54 @@ Code stream_synchronize(void* stream) {
   return state().drain(*found->second, found->second->enqueued);
 }
 
+Stream* live_stream(void* stream) {
+  const auto found = state().streams.find(stream);
+  return found != state().streams.end() ? found->second.get() : nullptr;
+}
+
+Code capture_begin(void* handle, int mode) {
+  Stream* stream = live_stream(handle);
+  if (stream == nullptr || mode != 1 || stream->capturing) {
+    return state().misuse("a capture that cannot begin", kInvalidValue);
+  }
+  stream->capturing = std::make_unique<Graph>();
+  return kOk;
+}
+
+Code keep(void** handle, std::unique_ptr<Graph> graph) {
+  *handle = graph.get();
+  state().graphs[*handle] = std::move(graph);
+  return kOk;
+}
+
+Code capture_end(void* handle, void** graph) {
+  Stream* stream = live_stream(handle);
+  if (stream == nullptr || !stream->capturing) {
+    return state().misuse("the end of no capture", kInvalidValue);
+  }
+  return keep(graph, std::move(stream->capturing));
+}
+
+Code instantiate(void** executable, void* graph) {
+  const auto found = state().graphs.find(graph);
+  if (found == state().graphs.end()) return state().misuse("a dead graph", kInvalidHandle);
+  return keep(executable, std::make_unique<Graph>(*found->second));
+}
+
+Code graph_launch(void* executable, void* stream) {
+  const auto found = state().graphs.find(executable);
+  if (found == state().graphs.end()) return state().misuse("a dead graph", kInvalidHandle);
+  for (const Work& work : found->second->work) {
+    if (const Code code = state().enqueue(stream, work); code != kOk) return code;
+  }
+  return kOk;
+}
+
+Code graph_destroy(void* graph) {
+  state().drain_all();
+  return state().graphs.erase(graph) == 1 ? kOk : state().misuse("a dead graph", kInvalidHandle);
+}
+
 Code event_create(void** event, unsigned flags) {
   if (flags != 2) return state().misuse("an event that takes the time", kInvalidValue);
   auto made = std::make_unique<Event>();
@@ -134,11 +182,20 @@ Code set_attribute(void* function, int attribute, int value) {
 
 Code device_attribute(int* value, int attribute) {
   switch (attribute) {
-    case 16: *value = 132; return kOk;
-    case 75: *value = state().config.compute_major; return kOk;
-    case 76: *value = state().config.compute_minor; return kOk;
-    case 97: *value = static_cast<int>(kMaxShared); return kOk;
-    default: return state().misuse("an unknown device attribute", kInvalidValue);
+    case 16:
+      *value = 132;
+      return kOk;
+    case 75:
+      *value = state().config.compute_major;
+      return kOk;
+    case 76:
+      *value = state().config.compute_minor;
+      return kOk;
+    case 97:
+      *value = static_cast<int>(kMaxShared);
+      return kOk;
+    default:
+      return state().misuse("an unknown device attribute", kInvalidValue);
   }
 }
 
@@ -173,26 +230,39 @@ Code error_string(Code code, const char** text, const char* prefix) {
 using namespace nereid::testing::fake;  // NOLINT: this file is nothing but their names
 
 // NEREID_FAKE(name, parameters, needs a context, what it does)
-#define NEREID_FAKE(name, parameters, needs_context, ...)                    \
-  extern "C" FAKE_GPU_EXPORT int name parameters {                           \
-    return state().enter(#name, needs_context, [&]() -> Code __VA_ARGS__);   \
+#define NEREID_FAKE(name, parameters, needs_context, ...)                \
+  extern "C" FAKE_GPU_EXPORT int name parameters {                       \
+    return state().enter(#name, needs_context, [&]()->Code __VA_ARGS__); \
   }
 // The same function of both drivers.
 #define NEREID_FAKE_BOTH(cuda, hip, parameters, needs_context, ...) \
   NEREID_FAKE(cuda, parameters, needs_context, __VA_ARGS__)         \
   NEREID_FAKE(hip, parameters, needs_context, __VA_ARGS__)
 
-NEREID_FAKE_BOTH(cuInit, hipInit, (unsigned), false, { state().initialised = true; return kOk; })
-NEREID_FAKE(cuDriverGetVersion, (int* version), false,
-            { *version = state().config.cuda_version; return kOk; })
-NEREID_FAKE(hipDriverGetVersion, (int* version), false,
-            { *version = state().config.hip_version; return kOk; })
-NEREID_FAKE_BOTH(cuDeviceGetCount, hipGetDeviceCount, (int* count), false,
-                 { *count = state().config.devices; return kOk; })
-NEREID_FAKE_BOTH(cuDeviceGet, hipDeviceGet, (int* device, int ordinal), false,
-                 { *device = ordinal; return device_exists(ordinal) ? kOk : kInvalidDevice; })
-NEREID_FAKE_BOTH(cuDeviceGetName, hipDeviceGetName, (char* name, int size, int), false,
-                 { std::strncpy(name, "Fake GPU", static_cast<size_t>(size)); return kOk; })
+NEREID_FAKE_BOTH(cuInit, hipInit, (unsigned), false, {
+  state().initialised = true;
+  return kOk;
+})
+NEREID_FAKE(cuDriverGetVersion, (int* version), false, {
+  *version = state().config.cuda_version;
+  return kOk;
+})
+NEREID_FAKE(hipDriverGetVersion, (int* version), false, {
+  *version = state().config.hip_version;
+  return kOk;
+})
+NEREID_FAKE_BOTH(cuDeviceGetCount, hipGetDeviceCount, (int* count), false, {
+  *count = state().config.devices;
+  return kOk;
+})
+NEREID_FAKE_BOTH(cuDeviceGet, hipDeviceGet, (int* device, int ordinal), false, {
+  *device = ordinal;
+  return device_exists(ordinal) ? kOk : kInvalidDevice;
+})
+NEREID_FAKE_BOTH(cuDeviceGetName, hipDeviceGetName, (char* name, int size, int), false, {
+  std::strncpy(name, "Fake GPU", static_cast<size_t>(size));
+  return kOk;
+})
 NEREID_FAKE(cuDeviceGetAttribute, (int* value, int attribute, int), false,
             { return device_attribute(value, attribute); })
 NEREID_FAKE(hipGetDevicePropertiesR0600, (void* properties, int), false,
@@ -207,12 +277,10 @@ NEREID_FAKE_BOTH(cuMemGetInfo_v2, hipMemGetInfo, (size_t* free_bytes, size_t* to
                  { return memory_info(free_bytes, total); })
 NEREID_FAKE_BOTH(cuMemAlloc_v2, hipMalloc, (uint64_t* pointer, size_t bytes), true,
                  { return state().alloc(pointer, bytes); })
-NEREID_FAKE_BOTH(cuMemFree_v2, hipFree, (uint64_t pointer), true,
-                 { return state().free(pointer); })
+NEREID_FAKE_BOTH(cuMemFree_v2, hipFree, (uint64_t pointer), true, { return state().free(pointer); })
 NEREID_FAKE_BOTH(cuMemHostAlloc, hipHostMalloc, (void** pointer, size_t bytes, unsigned), true,
                  { return host_alloc(pointer, bytes); })
-NEREID_FAKE_BOTH(cuMemFreeHost, hipHostFree, (void* pointer), true,
-                 { return host_free(pointer); })
+NEREID_FAKE_BOTH(cuMemFreeHost, hipHostFree, (void* pointer), true, { return host_free(pointer); })
 NEREID_FAKE_BOTH(cuMemcpyHtoDAsync_v2, hipMemcpyHtoDAsync,
                  (uint64_t to, const void* from, size_t bytes, void* stream), true,
                  { return copy(reinterpret_cast<void*>(to), from, bytes, stream, to); })
@@ -243,9 +311,23 @@ NEREID_FAKE_BOTH(cuModuleGetFunction, hipModuleGetFunction,
 NEREID_FAKE(cuFuncSetAttribute, (void* function, int attribute, int value), true,
             { return set_attribute(function, attribute, value); })
 
-#define NEREID_LAUNCH_PARAMETERS                                                              \
-  (void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,           \
-   unsigned bz, unsigned shared, void* stream, void** params, void**)
+NEREID_FAKE_BOTH(cuStreamBeginCapture_v2, hipStreamBeginCapture, (void* stream, int mode), true,
+                 { return capture_begin(stream, mode); })
+NEREID_FAKE_BOTH(cuStreamEndCapture, hipStreamEndCapture, (void* stream, void** graph), true,
+                 { return capture_end(stream, graph); })
+NEREID_FAKE_BOTH(cuGraphInstantiateWithFlags, hipGraphInstantiateWithFlags,
+                 (void** executable, void* graph, unsigned long long), true,
+                 { return instantiate(executable, graph); })
+NEREID_FAKE_BOTH(cuGraphLaunch, hipGraphLaunch, (void* executable, void* stream), true,
+                 { return graph_launch(executable, stream); })
+NEREID_FAKE_BOTH(cuGraphExecDestroy, hipGraphExecDestroy, (void* executable), true,
+                 { return graph_destroy(executable); })
+NEREID_FAKE_BOTH(cuGraphDestroy, hipGraphDestroy, (void* graph), true,
+                 { return graph_destroy(graph); })
+
+#define NEREID_LAUNCH_PARAMETERS                                                                 \
+  (void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, \
+   unsigned shared, void* stream, void** params, void**)
 NEREID_FAKE(cuLaunchKernel, NEREID_LAUNCH_PARAMETERS, true, {
   return state().launch(function, stream, {{gx, gy, gz}, {bx, by, bz}, shared, 32, true}, params);
 })

@@ -62,19 +62,32 @@ void* open_object(const void* image) {
 
 const char* code_name(Code code) {
   switch (code) {
-    case kOk: return "SUCCESS";
-    case kInvalidValue: return "INVALID_VALUE";
-    case kOutOfMemory: return "OUT_OF_MEMORY";
-    case kNotInitialized: return "NOT_INITIALIZED";
-    case kNoDevice: return "NO_DEVICE";
-    case kInvalidDevice: return "INVALID_DEVICE";
-    case kInvalidImage: return "INVALID_IMAGE";
-    case kInvalidContext: return "INVALID_CONTEXT";
-    case kInvalidHandle: return "INVALID_HANDLE";
-    case kNotFound: return "NOT_FOUND";
-    case 700: return "ILLEGAL_ADDRESS";
-    case 999: return "UNKNOWN";
-    default: return nullptr;
+    case kOk:
+      return "SUCCESS";
+    case kInvalidValue:
+      return "INVALID_VALUE";
+    case kOutOfMemory:
+      return "OUT_OF_MEMORY";
+    case kNotInitialized:
+      return "NOT_INITIALIZED";
+    case kNoDevice:
+      return "NO_DEVICE";
+    case kInvalidDevice:
+      return "INVALID_DEVICE";
+    case kInvalidImage:
+      return "INVALID_IMAGE";
+    case kInvalidContext:
+      return "INVALID_CONTEXT";
+    case kInvalidHandle:
+      return "INVALID_HANDLE";
+    case kNotFound:
+      return "NOT_FOUND";
+    case 700:
+      return "ILLEGAL_ADDRESS";
+    case 999:
+      return "UNKNOWN";
+    default:
+      return nullptr;
   }
 }
 
@@ -142,9 +155,13 @@ bool State::inside(uint64_t pointer, size_t bytes) const {
   return pointer + bytes <= after->first + after->second;
 }
 
-Code State::enqueue(void* stream, std::function<Code()> work) {
+Code State::enqueue(void* stream, Work work) {
   const auto found = streams.find(stream);
   if (found == streams.end()) return misuse("a stream that is not live", kInvalidHandle);
+  if (found->second->capturing) {
+    found->second->capturing->work.push_back(std::move(work));
+    return kOk;
+  }
   found->second->pending.push_back(std::move(work));
   ++found->second->enqueued;
   return kOk;
@@ -206,7 +223,8 @@ Code State::find(void** function, void* module, const char* name) {
 
 Code State::launch(void* handle, void* stream, const Launch& launch, void** params) {
   const auto found = functions.find(handle);
-  if (found == functions.end()) return misuse("launch of a function that is not live", kInvalidHandle);
+  if (found == functions.end())
+    return misuse("launch of a function that is not live", kInvalidHandle);
   const Function& function = *found->second;
   const auto& grid = launch.grid;
   if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0 || grid[0] > 0x7FFFFFFF || grid[1] > 65535 ||
@@ -273,6 +291,7 @@ void fake_gpu_reset(const FakeGpuConfig& config) {
   state.first_misuse.clear();
   state.contexts.clear();
   state.streams.clear();
+  state.graphs.clear();
   state.events.clear();
   state.functions.clear();
   state.modules.clear();
@@ -307,6 +326,7 @@ FakeGpuLive fake_gpu_live() {
   live.events = static_cast<int>(state.events.size());
   live.modules = static_cast<int>(state.modules.size());
   live.allocations = static_cast<int>(state.memory.size());
+  live.graphs = static_cast<int>(state.graphs.size());
   live.host_allocations = static_cast<int>(state.host_memory.size());
   return live;
 }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "tests/device/fake_gpu.h"
 
@@ -22,9 +23,16 @@ inline constexpr Code kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitiali
 
 const char* code_name(Code code);
 
+using Work = std::function<Code()>;
+
+struct Graph {
+  std::vector<Work> work;
+};
+
 struct Stream {
   std::deque<std::function<Code()>> pending;
   uint64_t enqueued = 0, done = 0;
+  std::unique_ptr<Graph> capturing;
 };
 
 struct Event {
@@ -68,7 +76,7 @@ class State {
   Code alloc(uint64_t* pointer, size_t bytes);
   Code free(uint64_t pointer);
   bool inside(uint64_t pointer, size_t bytes) const;
-  Code enqueue(void* stream, std::function<Code()> work);
+  Code enqueue(void* stream, Work work);
   Code drain(Stream& stream, uint64_t mark);
   Code drain_all();
   Code load(void** module, const void* image);
@@ -79,12 +87,13 @@ class State {
   std::mutex mutex;
   FakeGpuConfig config;
   bool initialised = false;
-  Code fault = kOk;  // sticky
+  Code fault = kOk;             // sticky
   std::map<int, int> contexts;  // device -> how often it was retained
   std::map<void*, std::unique_ptr<Stream>> streams;
   std::map<void*, std::unique_ptr<Event>> events;
   std::map<void*, std::unique_ptr<Module>> modules;
   std::map<void*, std::unique_ptr<Function>> functions;
+  std::map<void*, std::unique_ptr<Graph>> graphs;  // executable or not
   std::map<uint64_t, size_t> memory;
   std::map<void*, size_t> host_memory;
   uint64_t used_bytes = 0;

@@ -21,11 +21,11 @@ enum Attribute : int {
 
 constexpr int kMaxDynamicSharedBytes = 8;  // an attribute of functions
 constexpr int kWarpSize = 32;
-constexpr uint16_t kElfMachine = 190;        // EM_CUDA
+constexpr uint16_t kElfMachine = 190;  // EM_CUDA
 constexpr uint32_t kPlainSharedBytes = 49152;
 
-// Compute capabilities that kernels/ttir.py compiles for. Code for 8.x runs on every later 8.x; from
-// 9.0 on Triton uses instructions of that one architecture.
+// Compute capabilities that kernels/ttir.py compiles for. Code for 8.x runs on every later 8.x;
+// from 9.0 on Triton uses instructions of that one architecture.
 constexpr std::array<int, 6> kArchitectures = {80, 86, 89, 90, 100, 120};
 
 template <typename F>
@@ -62,6 +62,12 @@ std::vector<Symbol> symbols(Calls& calls) {
           symbol("cuModuleGetFunction", calls.module_function),
           symbol("cuFuncSetAttribute", calls.function_set_attribute),
           symbol("cuLaunchKernel", calls.launch),
+          symbol("cuStreamBeginCapture_v2", calls.capture_begin),
+          symbol("cuStreamEndCapture", calls.capture_end),
+          symbol("cuGraphInstantiateWithFlags", calls.graph_instantiate),
+          symbol("cuGraphLaunch", calls.graph_launch),
+          symbol("cuGraphExecDestroy", calls.graph_exec_destroy),
+          symbol("cuGraphDestroy", calls.graph_destroy),
           symbol("cuGetErrorName", calls.error_name),
           symbol("cuGetErrorString", calls.error_text)};
 }
@@ -80,13 +86,12 @@ std::vector<std::string> targets_of(int major, int minor) {
 Result<gpu::Properties> describe(const gpu::Library& library, int device) {
   gpu::Properties properties{.warp_size = kWarpSize};
   std::array<char, 256> name{};
-  NEREID_RETURN_IF_ERROR(library.call(&Calls::device_name, name.data(),
-                                      static_cast<int>(name.size()) - 1, device));
+  NEREID_RETURN_IF_ERROR(
+      library.call(&Calls::device_name, name.data(), static_cast<int>(name.size()) - 1, device));
   properties.name = name.data();
   int major = 0, minor = 0, shared_bytes = 0;
   for (const auto& [attribute, value] :
-       {std::pair{kComputeCapabilityMajor, &major},
-        std::pair{kComputeCapabilityMinor, &minor},
+       {std::pair{kComputeCapabilityMajor, &major}, std::pair{kComputeCapabilityMinor, &minor},
         std::pair{kMultiprocessorCount, &properties.num_multiprocessors},
         std::pair{kMaxSharedBytesOptin, &shared_bytes}}) {
     NEREID_RETURN_IF_ERROR(

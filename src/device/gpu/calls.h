@@ -51,6 +51,12 @@ struct Calls {
   Code (*launch)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                  Handle stream, void** params, void** extra);
+  Code (*capture_begin)(Handle stream, int mode);
+  Code (*capture_end)(Handle stream, Handle* graph);
+  Code (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);
+  Code (*graph_launch)(Handle executable, Handle stream);
+  Code (*graph_exec_destroy)(Handle executable);
+  Code (*graph_destroy)(Handle graph);
   Code (*error_name)(Code code, const char** name);
   Code (*error_text)(Code code, const char** text);
 };
@@ -59,6 +65,7 @@ struct Calls {
 inline constexpr Code kOutOfMemory = 2;
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kEventDisableTiming = 2;
+inline constexpr int kCaptureThreadLocal = 1;
 
 struct Symbol {
   const char* name;
@@ -74,16 +81,16 @@ struct Properties {
   std::string architecture;          // for the message then: "compute capability 7.5"
   int num_multiprocessors = 0;
   int warp_size = 0;
-  uint32_t max_shared_bytes = 0;      // of a block
+  uint32_t max_shared_bytes = 0;     // of a block
   uint64_t max_threads_in_grid = 0;  // 0: no bound but that of programs
 };
 
 struct Flavor {
-  const char* driver = "";                      // "cuda"
-  std::array<const char*, 3> libraries = {};    // the first that is there
-  const char* library_variable = "";            // environment variable with the path of another
-  const char* supported = "";                   // architectures, for messages
-  int min_version = 0;           // of the driver, as it counts
+  const char* driver = "";                    // "cuda"
+  std::array<const char*, 3> libraries = {};  // the first that is there
+  const char* library_variable = "";          // environment variable with the path of another
+  const char* supported = "";                 // architectures, for messages
+  int min_version = 0;                        // of the driver, as it counts
   std::string (*version_text)(int version) = nullptr;
   std::vector<Symbol> (*symbols)(Calls& calls) = nullptr;
   Result<Properties> (*describe)(const Library& library, int device) = nullptr;

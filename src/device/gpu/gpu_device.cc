@@ -29,7 +29,7 @@ Result<std::unique_ptr<Device>> create_gpu_device(const Flavor& flavor,
 }
 
 GpuDevice::GpuDevice(std::shared_ptr<const Library> library, Properties properties)
-    : properties_(std::move(properties)), session_(std::move(library)) {}
+    : properties_(std::move(properties)), session_(std::move(library)), graphs_(session_) {}
 
 Result<std::unique_ptr<Device>> GpuDevice::create(const std::shared_ptr<const Library>& library,
                                                   int ordinal) {
@@ -68,6 +68,7 @@ Status GpuDevice::open(int device) {
 GpuDevice::~GpuDevice() {
   (void)session_.enter();
   if (stream_ != nullptr) library().run(&Calls::stream_synchronize, stream_);
+  graphs_.clear();
   for (const auto& kernel : kernels_) library().run(&Calls::module_unload, kernel->module);
   if (scratch_ != 0) library().run(&Calls::free, scratch_);
   for (const auto& [pointer, bytes] : live_) library().run(&Calls::free, pointer);
@@ -125,8 +126,8 @@ Status GpuDevice::download(std::span<std::byte> destination, DevicePtr source) {
   while (!destination.empty()) {
     const size_t bytes = std::min(destination.size(), StagingRing::kSlotBytes);
     NEREID_TRY(const std::byte* slot, staging_->acquire());
-    NEREID_RETURN_IF_ERROR(session_.call(&Calls::copy_to_host, const_cast<std::byte*>(slot),
-                                         source, bytes, stream_));
+    NEREID_RETURN_IF_ERROR(
+        session_.call(&Calls::copy_to_host, const_cast<std::byte*>(slot), source, bytes, stream_));
     NEREID_RETURN_IF_ERROR(synchronize());
     std::memcpy(destination.data(), slot, bytes);
     destination = destination.subspan(bytes);

@@ -10,6 +10,7 @@
 
 #include "src/device/device.h"
 #include "src/device/drivers.h"
+#include "src/device/gpu/launch_sequence.h"
 #include "src/device/gpu/session.h"
 #include "src/device/gpu/staging_ring.h"
 
@@ -33,15 +34,11 @@ class GpuDevice : public Device {
   Status download(std::span<std::byte> destination, DevicePtr source) override;
   Result<const LoadedKernel*> load(const KernelImage& image) override;
   Status launch(const LaunchParams& params) override;
+  Status begin_sequence() override;
+  Status end_sequence() override;
   Status synchronize() override;
 
  private:
-  struct Kernel : LoadedKernel {
-    Handle module = nullptr, function = nullptr;
-    uint32_t threads = 0, shared_bytes = 0;
-    uint64_t scratch_bytes = 0;  // of one program
-  };
-
   GpuDevice(std::shared_ptr<const Library> library, Properties properties);
   Status open(int device);
   const Library& library() const { return session_.library(); }
@@ -49,7 +46,7 @@ class GpuDevice : public Device {
   Status find_function(Kernel& kernel, const KernelImage& image);
   Status check_grid(const LaunchParams& params, const Kernel& kernel) const;
   Status reserve_scratch(uint64_t bytes);
-  Status enqueue(const LaunchParams& params, const Kernel& kernel);
+  Status enqueue(const NotedLaunch& launch);
 
   Properties properties_;
   DeviceInfo info_;
@@ -58,6 +55,9 @@ class GpuDevice : public Device {
   std::unique_ptr<StagingRing> staging_;
   std::unordered_map<DevicePtr, uint64_t> live_;  // start -> bytes
   std::vector<std::unique_ptr<Kernel>> kernels_;
+  bool in_sequence_ = false;
+  LaunchList sequence_;
+  GraphCache graphs_;
   DevicePtr scratch_ = 0;
   uint64_t scratch_bytes_ = 0;
   bool waits_for_launches_ = false;

@@ -1,5 +1,6 @@
-// Loading kernels and launching them, by the entry ABI of Triton's GPU code: the declared arguments,
-// then the addresses of global and of profile scratch memory.
+// Loading kernels and launching them, by the entry ABI of Triton's GPU code: the declared
+// arguments, then the addresses of global and of profile scratch memory.
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -45,8 +46,8 @@ Result<const LoadedKernel*> GpuDevice::load(const KernelImage& image) {
 
 Status GpuDevice::find_function(Kernel& kernel, const KernelImage& image) {
   const Flavor& flavor = library().flavor();
-  const Status found = session_.call(&Calls::module_function, &kernel.function, kernel.module,
-                                     image.entry.c_str());
+  const Status found =
+      session_.call(&Calls::module_function, &kernel.function, kernel.module, image.entry.c_str());
   if (!found) return with_context(found.error(), fmt::format("'{}'", image.entry));
   if (kernel.shared_bytes <= flavor.plain_shared_bytes) return {};
   return session_.call(&Calls::function_set_attribute, kernel.function,
@@ -85,29 +86,57 @@ Status GpuDevice::launch(const LaunchParams& params) {
     const Status reserved = reserve_scratch(kernel.scratch_bytes * grid.programs());
     if (!reserved) return with_context(reserved.error(), params.label);
   }
-  const Status enqueued = enqueue(params, kernel);
+  std::array<uint64_t, kMaxArgs + 2> args{};  // the last one: no profile scratch
+  std::ranges::copy(params.args, args.begin());
+  args[kernel.num_args] = scratch_;
+  const NotedLaunch launch{
+      .kernel = &kernel, .grid = grid, .args = std::span(args).first(kernel.num_args + 2)};
+  session_.note_launch(params.label);
+  if (in_sequence_) {
+    sequence_.add(launch);
+    return {};
+  }
+  Status enqueued = enqueue(launch);
+  if (enqueued && waits_for_launches_) enqueued = synchronize();
   if (!enqueued) return with_context(enqueued.error(), params.label);
   return {};
 }
 
-Status GpuDevice::enqueue(const LaunchParams& params, const Kernel& kernel) {
+Status GpuDevice::enqueue(const NotedLaunch& launch) {
   std::array<void*, kMaxArgs + 2> addresses;
-  size_t count = 0;
-  for (const uint64_t& slot : params.args) addresses[count++] = const_cast<uint64_t*>(&slot);
-  DevicePtr no_profile = 0;
-  addresses[count++] = &scratch_;
-  addresses[count++] = &no_profile;
-  const Grid& grid = params.grid;
-  session_.note_launch(params.label);
-  NEREID_RETURN_IF_ERROR(session_.call(&Calls::launch, kernel.function, grid.x, grid.y, grid.z,
-                                       kernel.threads, 1U, 1U, kernel.shared_bytes, stream_,
-                                       addresses.data(), static_cast<void**>(nullptr)));
-  return waits_for_launches_ ? synchronize() : Status();
+  for (size_t at = 0; at < launch.args.size(); ++at) {
+    addresses[at] = const_cast<uint64_t*>(&launch.args[at]);
+  }
+  const Kernel& kernel = *launch.kernel;
+  return session_.call(&Calls::launch, kernel.function, launch.grid.x, launch.grid.y, launch.grid.z,
+                       kernel.threads, 1U, 1U, kernel.shared_bytes, stream_, addresses.data(),
+                       static_cast<void**>(nullptr));
+}
+
+Status GpuDevice::begin_sequence() {
+  NEREID_CHECK(!in_sequence_, "a sequence within a sequence");
+  sequence_.clear();
+  in_sequence_ = !waits_for_launches_;  // those that wait are not gathered
+  return {};
+}
+
+Status GpuDevice::end_sequence() {
+  in_sequence_ = false;
+  if (sequence_.empty()) return {};
+  NEREID_RETURN_IF_ERROR(session_.enter());
+  const auto enqueue_one = [this](const NotedLaunch& launch) { return enqueue(launch); };
+  NEREID_TRY(Handle graph, graphs_.find(sequence_, stream_, enqueue_one));
+  if (graph != nullptr) return session_.call(&Calls::graph_launch, graph, stream_);
+  return sequence_.each(enqueue_one);
 }
 
 // Launches run in order, so one block serves all; freeing the old one waits for them.
 Status GpuDevice::reserve_scratch(uint64_t bytes) {
   if (bytes <= scratch_bytes_) return {};
+  graphs_.clear();  // they know the old one, as do the launches of a sequence so far
+  NEREID_RETURN_IF_ERROR(
+      sequence_.each([this](const NotedLaunch& launch) { return enqueue(launch); }));
+  sequence_.clear();
   if (scratch_ != 0) NEREID_RETURN_IF_ERROR(session_.call(&Calls::free, scratch_));
   scratch_ = 0;
   scratch_bytes_ = 0;

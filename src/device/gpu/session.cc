@@ -65,8 +65,8 @@ Status Session::failed(std::string message, Code code) {
   if (!is_fault(code)) return error("{}", message);
   broken_ = fmt::format("{}; nothing more runs on this GPU in this process", message);
   if (!last_label_.empty()) {
-    broken_ += fmt::format(
-        " (enqueued last: {}; NEREID_GPU_SYNC=1 finds the launch that fails)", last_label_);
+    broken_ += fmt::format(" (enqueued last: {}; NEREID_GPU_SYNC=1 finds the launch that fails)",
+                           last_label_);
   }
   return error("{}", broken_);
 }

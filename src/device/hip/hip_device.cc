@@ -58,6 +58,12 @@ std::vector<Symbol> symbols(Calls& calls) {
           symbol("hipModuleUnload", calls.module_unload),
           symbol("hipModuleGetFunction", calls.module_function),
           symbol("hipModuleLaunchKernel", calls.launch),
+          symbol("hipStreamBeginCapture", calls.capture_begin),
+          symbol("hipStreamEndCapture", calls.capture_end),
+          symbol("hipGraphInstantiateWithFlags", calls.graph_instantiate),
+          symbol("hipGraphLaunch", calls.graph_launch),
+          symbol("hipGraphExecDestroy", calls.graph_exec_destroy),
+          symbol("hipGraphDestroy", calls.graph_destroy),
           symbol("hipDrvGetErrorName", calls.error_name),
           symbol("hipDrvGetErrorString", calls.error_text)};
 }
@@ -77,8 +83,8 @@ Result<gpu::Properties> describe(const gpu::Library& library, int device) {
                               ::strnlen(raw.data() + kArchitectureAt, kArchitectureBytes));
   const std::string architecture(full.substr(0, full.find(':')));  // "gfx942:sramecc+:xnack-"
   std::array<char, 256> name{};
-  NEREID_RETURN_IF_ERROR(library.call(&Calls::device_name, name.data(),
-                                      static_cast<int>(name.size()) - 1, device));
+  NEREID_RETURN_IF_ERROR(
+      library.call(&Calls::device_name, name.data(), static_cast<int>(name.size()) - 1, device));
   gpu::Properties properties{
       .name = name[0] != '\0' ? std::string(name.data()) : architecture,
       .architecture = architecture,
@@ -97,17 +103,18 @@ std::string version_text(int version) {
   return fmt::format("HIP {}.{}", version / 10'000'000, version / 100'000 % 100);
 }
 
-constexpr gpu::Flavor kHip = {.driver = "hip",
-                              .libraries = {"libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so"},
-                              .library_variable = "NEREID_HIP_LIBRARY",
-                              .supported = "gfx90a, gfx942, gfx950, gfx1100, gfx1201",
-                              .min_version = 60'000'000,
-                              .version_text = version_text,
-                              .symbols = symbols,
-                              .describe = describe,
-                              .elf_machine = kElfMachine,
-                              .plain_shared_bytes = std::numeric_limits<uint32_t>::max(),
-                              .shared_bytes_attribute = 0};
+constexpr gpu::Flavor kHip = {
+    .driver = "hip",
+    .libraries = {"libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so"},
+    .library_variable = "NEREID_HIP_LIBRARY",
+    .supported = "gfx90a, gfx942, gfx950, gfx1100, gfx1201",
+    .min_version = 60'000'000,
+    .version_text = version_text,
+    .symbols = symbols,
+    .describe = describe,
+    .elf_machine = kElfMachine,
+    .plain_shared_bytes = std::numeric_limits<uint32_t>::max(),
+    .shared_bytes_attribute = 0};
 
 }  // namespace
 
