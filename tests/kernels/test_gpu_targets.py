@@ -60,12 +60,16 @@ def test_compiles(
         assert made.shared_bytes <= ttir.GPU_SHARED_BYTES[target]
 
 
-NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": 64, "terms": 1, "has_index": 0}
+NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": 1024, "terms": 1, "has_index": 0}
 
 
 def _listed(monkeypatch: pytest.MonkeyPatch, entries: list[dict[str, Any]]) -> list[targets.Choice]:
     monkeypatch.setattr(targets, "candidates", lambda kernel, target: ("a test", entries))
     return targets.choices(registry.find("rms_norm"), NORM, "cuda:90")
+
+
+def _with_warps(*counts: int) -> list[dict[str, Any]]:
+    return [{"ROWS": 1, "BLOCK": 1024, "num_warps": count} for count in counts]
 
 
 def test_fallbacks_of_a_choice(monkeypatch) -> None:
@@ -83,10 +87,10 @@ def test_what_does_not_fit_gives_way_to_the_next(target: str, monkeypatch) -> No
     tools = objects.toolchain(target, None, None)
     # Four warps exchange their sums through shared memory, one needs none.
     monkeypatch.setitem(ttir.GPU_SHARED_BYTES, target, 7)
-    choices = _listed(monkeypatch, [{"ROWS": 1, "BLOCK": 64, "num_warps": 4}, {"ROWS": 1, "BLOCK": 64, "num_warps": 1}])
+    choices = _listed(monkeypatch, _with_warps(4, 1))
     taken, made = objects.compile_fitting(kernel, NORM, choices[0], tools)
     assert (taken.num_warps, made.num_warps, made.shared_bytes) == (1, 1, 0)
-    choices = _listed(monkeypatch, [{"ROWS": 1, "BLOCK": 64, "num_warps": 4}])
+    choices = _listed(monkeypatch, _with_warps(4))
     with pytest.raises(objects.CompileError, match=f"{target}: rms_norm.* bytes of shared memory, {target} has 7"):
         objects.compile_fitting(kernel, NORM, choices[0], tools)
 
