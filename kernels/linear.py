@@ -8,6 +8,7 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
     both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
     without matrix instructions, for targets whose instructions take more columns than a group has.
+  - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -173,6 +174,35 @@ def weight_tile(
 
 
 @triton.jit
+def weight_tile_by_words(
+    codes, scales, mins, k0, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """The same in `dtype`, with every word and every scale loaded once."""
+    PER_WORD: tl.constexpr = 32 // bits
+    WORDS: tl.constexpr = BLOCK_K // PER_WORD
+    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
+    word = k0 // PER_WORD + tl.arange(0, WORDS)
+    words = tl.load(codes + (panel * (K_WORDS * 32) + lane)[None, :] + (word * 32)[:, None])
+    i = tl.arange(0, PER_WORD)[None, :, None]
+    if bits == 16 and code_dtype == dtype:
+        value = (words[:, None, :] >> (16 * i)).to(tl.int16).to(dtype, bitcast=True)
+        return tl.reshape(value, (BLOCK_K, BLOCK_N))
+    value = word_element(words[:, None, :], i, bits, code_dtype)
+    if group > 0:
+        GROUPS: tl.constexpr = BLOCK_K // group
+        value = tl.reshape(value, (GROUPS, group, BLOCK_N))
+        offset = (panel * (k // group * 32) + lane)[None, :] + ((k0 // group + tl.arange(0, GROUPS)) * 32)[:, None]
+        if zero != 0:
+            value -= zero
+        value *= tl.load(scales + offset).to(tl.float32)[:, None, :]
+        if has_min:
+            value += tl.load(mins + offset).to(tl.float32)[:, None, :]
+    return tl.reshape(value.to(dtype), (BLOCK_K, BLOCK_N))
+
+
+@triton.jit
 def _activate(v, gate: tl.constexpr):
     if gate == 1:
         return v / (1.0 + tl.exp(0.0 - v))
@@ -203,7 +233,7 @@ def linear_kernel(
         # Past the last panel read it again; nothing of that is stored.
         panel = tl.minimum(block_n * (BLOCK_N // 32) + local // 32, (n + 31) // 32 - 1).to(tl.int64)
         lane = local % 32
-    if DOT >= 2:
+    if DOT == 2 or DOT == 3:
         tl.static_assert(BLOCK_N == 32)
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
@@ -231,6 +261,25 @@ def linear_kernel(
                     codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
                 )
                 up = tl.dot(xs, w.to(xs.dtype), up, input_precision="ieee")
+    elif DOT == 4:
+        tl.static_assert(k % BLOCK_K == 0)
+        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        kk = tl.arange(0, BLOCK_K)
+        x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+        for k0 in range(0, k, BLOCK_K):
+            xs = tl.load(x_at + k0, mask=row_inside[:, None], other=0.0)
+            w = weight_tile_by_words(
+                codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+                xs.dtype, BLOCK_K, BLOCK_N,
+            )  # fmt: skip
+            acc = tl.dot(xs, w, acc, input_precision="ieee")
+            if gate != 0:
+                w = weight_tile_by_words(
+                    codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+                    xs.dtype, BLOCK_K, BLOCK_N,
+                )  # fmt: skip
+                up = tl.dot(xs, w, up, input_precision="ieee")
     else:
         tl.static_assert(BLOCK_M == 1)
         first = pid % blocks_m
