@@ -152,6 +152,17 @@ def _rows_times_codes(
 
 
 @triton.jit
+def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, code_dtype: tl.constexpr):
+    """As weight_tile for one panel of 16-bit weights, unchanged: a word is two columns of a row, as an instruction
+    that multiplies pairs wants them."""
+    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // 2
+    at = (codes + panel * (K_WORDS * 32) + k0 // 2 * 32).to(tl.pointer_type(code_dtype), bitcast=True)
+    value = tl.load(at + tl.arange(0, BLOCK_K // 2)[:, None] * 64 + tl.arange(0, 64)[None, :])
+    value = tl.permute(tl.reshape(value, (BLOCK_K // 2, 32, 2)), (0, 2, 1))
+    return tl.reshape(value, (BLOCK_K, 32))
+
+
+@triton.jit
 def weight_tile(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
@@ -254,12 +265,20 @@ def linear_kernel(
             if k % BLOCK_K != 0:
                 inside = inside & (k0 + kk < k)[None, :]
             xs = tl.load(x_at + k0, mask=inside, other=0.0)
-            w = weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
+            if x.dtype.element_ty == code_dtype and bits == 16 and BLOCK_N == 32:
+                w = _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
+            else:
+                w = weight_tile(
+                    codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
+                )
             acc = tl.dot(xs, w.to(xs.dtype), acc, input_precision="ieee")
             if gate != 0:
-                w = weight_tile(
-                    codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
-                )
+                if x.dtype.element_ty == code_dtype and bits == 16 and BLOCK_N == 32:
+                    w = _half_tile(codes2, k0, panel, k, BLOCK_K, code_dtype)
+                else:
+                    w = weight_tile(
+                        codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
+                    )
                 up = tl.dot(xs, w.to(xs.dtype), up, input_precision="ieee")
     elif DOT == 4:
         tl.static_assert(k % BLOCK_K == 0)

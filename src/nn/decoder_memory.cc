@@ -6,6 +6,7 @@
 #include "src/nn/decoder.h"
 #include "src/nn/rope_frequencies.h"
 #include "src/ops/attention.h"
+#include "src/ops/clear.h"
 
 namespace nereid::nn {
 
@@ -27,6 +28,7 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   if (!allocated) {
     return with_context(allocated.error(), fmt::format("activations of {} rows", limits.max_rows));
   }
+  NEREID_RETURN_IF_ERROR(decoder.clear_activations());
   NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
   return decoder;
 }
@@ -128,6 +130,27 @@ Status Decoder::allocate_inputs() {
   const bool coded_head = coded(weights_.head(spec_));
   return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,
                         coded_head ? kTerms : 0);
+}
+
+std::vector<const Buffer*> Decoder::activation_buffers() const {
+  const Activations& a = activations_;
+  std::vector<const Buffer*> all = {&a.residual, &a.qkv,  &a.q,  &a.partial,
+                                    &a.lse,      &a.gate, &a.up, &a.logits};
+  for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
+    all.insert(all.end(), {&input->numbers, &input->codes, &input->scales, &input->sums});
+  }
+  std::erase_if(all, [](const Buffer* buffer) { return !*buffer; });
+  return all;
+}
+
+// Tiles read rows past the last one with their lanes masked off. On a CPU such a read takes
+// microseconds where the page was never written: the processor looks into every fault it
+// suppresses.
+Status Decoder::clear_activations() {
+  for (const Buffer* buffer : activation_buffers()) {
+    NEREID_RETURN_IF_ERROR(ops::clear(*launcher_, *buffer));
+  }
+  return {};
 }
 
 Status Decoder::make_rope_tables() {
