@@ -110,15 +110,16 @@ print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.a
 }
 
 # The list is target sanitized_tests in tests/fuzz/CMakeLists.txt.
-readonly SANITIZED='^(base|pack|kv|sched|serving_null|quant|text|openai|weights|commands|device|server|hostile_models|device_conformance)_test$'
+readonly SANITIZED='^(base|pack|kv|sched|serving_null|quant|text|openai|weights|commands|device|server|loadgen|hostile_models|device_conformance)_test$'
 step_sanitizers() {
   step_ctest build/fuzz -R "$SANITIZED"
 }
 
-# What runs threads, under the thread sanitizer: the worker pool and launches on it.
-readonly THREADED='device_test device_conformance_test'
+# What runs threads, under the thread sanitizer: the worker pool and launches on it, the serving
+# engine with its scheduler, the server and the load generator.
+readonly THREADED='device_test device_conformance_test serving_null_test openai_test server_test loadgen_test'
 step_threads() {
-  step_ctest build/tsan -R "^(${THREADED// /|})\$"
+  TSAN_OPTIONS=suppressions=$PWD/tools/thread_sanitizer.supp step_ctest build/tsan -R "^(${THREADED// /|})\$"
 }
 
 # SECONDS FUZZ_TARGET...: each for that many seconds, from its seeds.
