@@ -66,7 +66,7 @@ Status GpuDevice::open(int device) {
 
 // Failures are of no interest any more.
 GpuDevice::~GpuDevice() {
-  (void)session_.enter();
+  session_.try_enter();
   if (stream_ != nullptr) library().run(&Calls::stream_synchronize, stream_);
   graphs_.clear();
   for (const auto& kernel : kernels_) library().run(&Calls::module_unload, kernel->module);
@@ -102,8 +102,9 @@ void GpuDevice::free(DevicePtr pointer) {
   if (pointer == 0) return;
   NEREID_CHECK(live_.erase(pointer) == 1, "{:#x} was not allocated here, or is free already",
                pointer);
-  (void)session_.enter();  // after a fault too it is given back
-  (void)session_.call(&Calls::free, pointer);
+  session_.try_enter();
+  const Code code = library().run(&Calls::free, pointer);
+  if (code != 0) session_.note_failure(library().failure(&Calls::free, code), code);
 }
 
 Status GpuDevice::upload(DevicePtr destination, std::span<const std::byte> source) {

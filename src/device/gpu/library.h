@@ -33,7 +33,7 @@ class Library {
   // "cuMemAlloc_v2: CUDA_ERROR_OUT_OF_MEMORY, out of memory"
   template <typename... Parameters>
   std::string failure(Code (*Calls::*member)(Parameters...), Code code) const {
-    return failure_text(&(calls_.*member), code);
+    return failure_text(static_cast<const void*>(&(calls_.*member)), code);
   }
 
   Result<int> device_count() const;

@@ -61,14 +61,23 @@ Status Session::enter() {
   return {};
 }
 
-Status Session::failed(std::string message, Code code) {
-  if (!is_fault(code)) return error("{}", message);
+void Session::try_enter() {
+  if (device_ < 0 || current_session == id_) return;
+  if (library_->run(&Calls::context_set_current, context_) == 0) current_session = id_;
+}
+
+Status Session::failed(const std::string& message, Code code) {
+  note_failure(message, code);
+  return error("{}", is_fault(code) ? broken_ : message);
+}
+
+void Session::note_failure(const std::string& message, Code code) {
+  if (!is_fault(code)) return;
   broken_ = fmt::format("{}; nothing more runs on this GPU in this process", message);
   if (!last_label_.empty()) {
     broken_ += fmt::format(" (enqueued last: {}; NEREID_GPU_SYNC=1 finds the launch that fails)",
                            last_label_);
   }
-  return error("{}", broken_);
 }
 
 }  // namespace nereid::gpu

@@ -27,6 +27,8 @@ class Session {
 
   // Makes this context that of the calling thread; an error if a fault was met before.
   Status enter();
+  // The same for giving something back, which is tried after a fault too.
+  void try_enter();
 
   template <typename... Parameters, typename... Args>
   Status call(Code (*Calls::*member)(Parameters...), Args... args) {
@@ -34,7 +36,8 @@ class Session {
     return code == 0 ? Status() : failed(library_->failure(member, code), code);
   }
   // The error of a call, remembered if it is a fault.
-  Status failed(std::string message, Code code);
+  Status failed(const std::string& message, Code code);
+  void note_failure(const std::string& message, Code code);
 
   void note_launch(std::string_view label) { last_label_ = label; }
 
