@@ -187,7 +187,7 @@ def main() -> int:
     mode.add_argument("--all", dest="mode", action="store_const", const="all", default="changed")
     mode.add_argument("--part", dest="mode", action="store_const", const="part")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--tidy", default="/usr/lib/llvm-22/bin/clang-tidy")
     parser.add_argument("--root", type=Path, default=ROOT)
     args = parser.parse_args()
