@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -13,13 +12,13 @@
 #include "src/device/cpu/topology.h"
 #include "src/device/cpu/worker_pool.h"
 #include "src/device/kernel_decl.h"
+#include "src/device/launch_checks.h"
 
 namespace nereid {
 namespace {
 
 constexpr uint32_t kKernelAbi = 1;
 constexpr uint64_t kScratchAlign = 256;  // what CpuMemory gives
-constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
 // Ranges that a launch is cut into: enough that a thread which loses its core for a while holds up
 // little, few enough that handing them out does not show.
 constexpr uint32_t kChunksPerThread = 4;
@@ -138,20 +137,12 @@ void run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
 }
 
 Status CpuDevice::launch(const LaunchParams& params) {
-  NEREID_CHECK(params.kernel != nullptr, "launch of '{}' without a kernel", params.label);
+  NEREID_TRY(const uint64_t programs, count_programs(params));
+  if (programs == 0) return {};
   const auto& kernel = static_cast<const CpuKernel&>(*params.kernel);
-  NEREID_CHECK(params.args.size() == kernel.num_args, "{}: {} arguments, expected {}", params.label,
-               params.args.size(), kernel.num_args);
   const Grid& grid = params.grid;
-  const uint64_t plane = uint64_t{grid.x} * grid.y;  // fits; the third factor may not
-  if (plane == 0 || grid.z == 0) return {};
-  if (plane > kMaxPrograms / grid.z) {
-    return error("{}: grid {} x {} x {} has more than {} programs", params.label, grid.x, grid.y,
-                 grid.z, kMaxPrograms);
-  }
   LaunchContext context{kernel.run, params.args.data(), {grid.x, grid.y, grid.z}, scratch_.data()};
-  PoolWork work{
-      .run = run_share, .context = &context, .count = static_cast<uint32_t>(plane * grid.z)};
+  PoolWork work{.run = run_share, .context = &context, .count = static_cast<uint32_t>(programs)};
   const bool uneven = params.decl != nullptr && params.decl->uneven;
   const auto threads = static_cast<uint32_t>(pool_->num_threads());
   const uint32_t chunks = threads * (uneven ? kUnevenChunksPerThread : kChunksPerThread);

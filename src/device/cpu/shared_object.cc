@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "src/device/elf_header.h"
+
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
@@ -43,13 +45,7 @@ constexpr uint16_t kMachine = EM_AARCH64;
 // The loader trusts the program headers: a segment that lies behind the end of the file kills the
 // process. So they are checked first.
 Status check_elf(std::span<const std::byte> bytes) {
-  Elf64_Ehdr header{};
-  if (bytes.size() < sizeof(header)) return error("{} bytes, no ELF object", bytes.size());
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return error("no ELF object");
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != kMachine) {
-    return error("ELF machine {}, this processor's is {}", header.e_machine, kMachine);
-  }
+  NEREID_TRY(const Elf64_Ehdr header, elf_header(bytes, kMachine, "this processor"));
   const uint64_t headers_bytes = uint64_t{header.e_phnum} * sizeof(Elf64_Phdr);
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff > bytes.size() ||
       headers_bytes > bytes.size() - header.e_phoff) {

@@ -11,6 +11,7 @@ namespace {
 
 using gpu::Calls;
 using gpu::Symbol;
+using gpu::symbol;
 
 enum Attribute : int {
   kMultiprocessorCount = 16,
@@ -27,11 +28,6 @@ constexpr uint32_t kPlainSharedBytes = 49152;
 // Compute capabilities that kernels/ttir.py compiles for. Code for 8.x runs on every later 8.x;
 // from 9.0 on Triton uses instructions of that one architecture.
 constexpr std::array<int, 6> kArchitectures = {80, 86, 89, 90, 100, 120};
-
-template <typename F>
-Symbol symbol(const char* name, F& slot) {
-  return {name, reinterpret_cast<void**>(&slot)};
-}
 
 std::vector<Symbol> symbols(Calls& calls) {
   return {symbol("cuInit", calls.init),

@@ -71,6 +71,10 @@ struct Symbol {
   const char* name;
   void** slot;  // of a Calls
 };
+template <typename F>
+Symbol symbol(const char* name, F& slot) {
+  return {name, reinterpret_cast<void**>(&slot)};
+}
 
 class Library;
 

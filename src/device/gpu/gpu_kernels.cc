@@ -2,17 +2,16 @@
 // arguments, then the addresses of global and of profile scratch memory.
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "src/base/check.h"
 #include "src/device/gpu/gpu_device.h"
 #include "src/device/gpu/image.h"
+#include "src/device/launch_checks.h"
 
 namespace nereid::gpu {
 namespace {
 
 constexpr uint32_t kMaxArgs = 62;
-constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
 constexpr uint32_t kMaxGridSide = 65535;  // of y and z
 
 }  // namespace
@@ -56,17 +55,12 @@ Status GpuDevice::find_function(Kernel& kernel, const KernelImage& image) {
 
 Status GpuDevice::check_grid(const LaunchParams& params, const Kernel& kernel) const {
   const Grid& grid = params.grid;
-  const uint64_t plane = uint64_t{grid.x} * grid.y;
-  if (plane > kMaxPrograms / grid.z) {
-    return error("{}: grid {} x {} x {} has more than {} programs", params.label, grid.x, grid.y,
-                 grid.z, kMaxPrograms);
-  }
   if (grid.y > kMaxGridSide || grid.z > kMaxGridSide) {
     return error("{}: grid {} x {} x {}, at most {} of y and z run on a GPU", params.label, grid.x,
                  grid.y, grid.z, kMaxGridSide);
   }
   const uint64_t most = properties_.max_threads_in_grid;
-  if (most > 0 && plane * grid.z > most / kernel.threads) {
+  if (most > 0 && grid.programs() > most / kernel.threads) {
     return error("{}: grid {} x {} x {} of {} threads each has more than {} threads", params.label,
                  grid.x, grid.y, grid.z, kernel.threads, most);
   }
@@ -74,23 +68,20 @@ Status GpuDevice::check_grid(const LaunchParams& params, const Kernel& kernel) c
 }
 
 Status GpuDevice::launch(const LaunchParams& params) {
-  NEREID_CHECK(params.kernel != nullptr, "launch of '{}' without a kernel", params.label);
+  NEREID_TRY(const uint64_t programs, count_programs(params));
+  if (programs == 0) return {};
   const auto& kernel = static_cast<const Kernel&>(*params.kernel);
-  NEREID_CHECK(params.args.size() == kernel.num_args, "{}: {} arguments, expected {}", params.label,
-               params.args.size(), kernel.num_args);
-  const Grid& grid = params.grid;
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return {};
   NEREID_RETURN_IF_ERROR(check_grid(params, kernel));
   NEREID_RETURN_IF_ERROR(session_.enter());
   if (kernel.scratch_bytes > 0) {
-    const Status reserved = reserve_scratch(kernel.scratch_bytes * grid.programs());
+    const Status reserved = reserve_scratch(kernel.scratch_bytes * programs);
     if (!reserved) return with_context(reserved.error(), params.label);
   }
   std::array<uint64_t, kMaxArgs + 2> args{};  // the last one: no profile scratch
   std::ranges::copy(params.args, args.begin());
   args[kernel.num_args] = scratch_;
   const NotedLaunch launch{
-      .kernel = &kernel, .grid = grid, .args = std::span(args).first(kernel.num_args + 2)};
+      .kernel = &kernel, .grid = params.grid, .args = std::span(args).first(kernel.num_args + 2)};
   session_.note_launch(params.label);
   if (in_sequence_) {
     sequence_.add(launch);

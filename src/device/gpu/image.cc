@@ -1,20 +1,14 @@
 // Reads the ELF header and the section table.
 #include "src/device/gpu/image.h"
 
-#include <elf.h>
-
 #include <cstring>
+
+#include "src/device/elf_header.h"
 
 namespace nereid::gpu {
 
 Status check_image(std::span<const std::byte> image, uint16_t machine) {
-  Elf64_Ehdr header{};
-  if (image.size() < sizeof(header)) return error("{} bytes, no ELF object", image.size());
-  std::memcpy(&header, image.data(), sizeof(header));
-  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return error("no ELF object");
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != machine) {
-    return error("ELF machine {}, this device's is {}", header.e_machine, machine);
-  }
+  NEREID_TRY(const Elf64_Ehdr header, elf_header(image, machine, "this device"));
   const auto inside = [&](uint64_t offset, uint64_t bytes) {
     return offset <= image.size() && bytes <= image.size() - offset;
   };

@@ -13,6 +13,7 @@ namespace {
 
 using gpu::Calls;
 using gpu::Symbol;
+using gpu::symbol;
 
 // What hipGetDevicePropertiesR0600 fills, and where in it (HIP 6.0 and later).
 constexpr size_t kPropertiesBytes = 1472;
@@ -24,11 +25,6 @@ constexpr uint16_t kElfMachine = 224;  // EM_AMDGPU
 
 constexpr std::array<std::string_view, 5> kArchitectures = {"gfx90a", "gfx942", "gfx950", "gfx1100",
                                                             "gfx1201"};
-
-template <typename F>
-Symbol symbol(const char* name, F& slot) {
-  return {name, reinterpret_cast<void**>(&slot)};
-}
 
 std::vector<Symbol> symbols(Calls& calls) {
   return {symbol("hipInit", calls.init),

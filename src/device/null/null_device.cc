@@ -2,7 +2,6 @@
 #include "src/device/null/null_device.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <utility>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "src/base/check.h"
 #include "src/device/cpu/topology.h"
 #include "src/device/kernel_decl.h"
+#include "src/device/launch_checks.h"
 
 namespace nereid {
 namespace {
@@ -17,7 +17,6 @@ namespace {
 constexpr uint64_t kAlign = 256;
 constexpr DevicePtr kFirstAddress = DevicePtr{1} << 40;
 constexpr uint64_t kMemoryBytes = uint64_t{1} << 46;
-constexpr uint64_t kMaxPrograms = std::numeric_limits<int32_t>::max();
 
 class NullDevice : public Device {
  public:
@@ -105,17 +104,8 @@ void NullDevice::check_args(const LaunchParams& params) const {
 }
 
 Status NullDevice::launch(const LaunchParams& params) {
-  NEREID_CHECK(params.kernel != nullptr, "launch of '{}' without a kernel", params.label);
-  NEREID_CHECK(params.args.size() == params.kernel->num_args, "{}: {} arguments, expected {}",
-               params.label, params.args.size(), params.kernel->num_args);
-  const Grid& grid = params.grid;
-  const uint64_t plane = uint64_t{grid.x} * grid.y;
-  if (plane == 0 || grid.z == 0) return {};
-  if (plane > kMaxPrograms / grid.z) {
-    return error("{}: grid {} x {} x {} has more than {} programs", params.label, grid.x, grid.y,
-                 grid.z, kMaxPrograms);
-  }
-  if (params.decl != nullptr) check_args(params);
+  NEREID_TRY(const uint64_t programs, count_programs(params));
+  if (programs > 0 && params.decl != nullptr) check_args(params);
   return {};
 }
 
