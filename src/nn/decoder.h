@@ -83,7 +83,7 @@ class Decoder {
   Status allocate_inputs();
   Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
                         int64_t terms);
-  std::vector<const Buffer*> activation_buffers() const;
+  std::vector<NamedBuffer> activation_buffers() const;
   Status clear_activations();
   Status make_rope_tables();
   Status attention_block(size_t layer, const StepInputs& inputs);

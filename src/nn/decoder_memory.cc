@@ -132,14 +132,23 @@ Status Decoder::allocate_inputs() {
                         coded_head ? kTerms : 0);
 }
 
-std::vector<const Buffer*> Decoder::activation_buffers() const {
+std::vector<Decoder::NamedBuffer> Decoder::activation_buffers() const {
   const Activations& a = activations_;
-  std::vector<const Buffer*> all = {&a.residual, &a.qkv,  &a.q,  &a.partial,
-                                    &a.lse,      &a.gate, &a.up, &a.logits};
+  std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
+                                  {"qkv", -1, &a.qkv},
+                                  {"q", -1, &a.q},
+                                  {"partial", -1, &a.partial},
+                                  {"lse", -1, &a.lse},
+                                  {"gate", -1, &a.gate},
+                                  {"up", -1, &a.up},
+                                  {"logits", -1, &a.logits}};
   for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
-    all.insert(all.end(), {&input->numbers, &input->codes, &input->scales, &input->sums});
+    all.push_back({"linear_input", -1, &input->numbers});
+    all.push_back({"linear_input_codes", -1, &input->codes});
+    all.push_back({"linear_input_scales", -1, &input->scales});
+    all.push_back({"linear_input_sums", -1, &input->sums});
   }
-  std::erase_if(all, [](const Buffer* buffer) { return !*buffer; });
+  std::erase_if(all, [](const NamedBuffer& entry) { return !*entry.buffer; });
   return all;
 }
 
@@ -147,8 +156,8 @@ std::vector<const Buffer*> Decoder::activation_buffers() const {
 // microseconds where the page was never written: the processor looks into every fault it
 // suppresses.
 Status Decoder::clear_activations() {
-  for (const Buffer* buffer : activation_buffers()) {
-    NEREID_RETURN_IF_ERROR(ops::clear(*launcher_, *buffer));
+  for (const NamedBuffer& entry : activation_buffers()) {
+    NEREID_RETURN_IF_ERROR(ops::clear(*launcher_, *entry.buffer));
   }
   return {};
 }
@@ -172,24 +181,10 @@ Status Decoder::make_rope_tables() {
 }
 
 std::vector<Decoder::NamedBuffer> Decoder::buffers() const {
-  const Activations& a = activations_;
-  std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
-                                  {"qkv", -1, &a.qkv},
-                                  {"q", -1, &a.q},
-                                  {"partial", -1, &a.partial},
-                                  {"lse", -1, &a.lse},
-                                  {"gate", -1, &a.gate},
-                                  {"up", -1, &a.up},
-                                  {"logits", -1, &a.logits},
-                                  {"rope_cosine", -1, &cosine_},
-                                  {"rope_sine", -1, &sine_},
-                                  {"embedding", -1, &weights_.embedding.codes}};
-  for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
-    all.push_back({"linear_input", -1, &input->numbers});
-    all.push_back({"linear_input_codes", -1, &input->codes});
-    all.push_back({"linear_input_scales", -1, &input->scales});
-    all.push_back({"linear_input_sums", -1, &input->sums});
-  }
+  std::vector<NamedBuffer> all = activation_buffers();
+  all.push_back({"rope_cosine", -1, &cosine_});
+  all.push_back({"rope_sine", -1, &sine_});
+  all.push_back({"embedding", -1, &weights_.embedding.codes});
   for (size_t layer = 0; layer < kv_.keys.size(); ++layer) {
     const auto index = static_cast<int32_t>(layer);
     all.push_back({"k_cache", index, &kv_.keys[layer]});
