@@ -11,7 +11,7 @@ import triton.language as tl
 
 from kernels import quant_reference
 from kernels.dtypes import narrow
-from kernels.linear import weight_from_planes
+from kernels.linear_reference import weight_from_planes
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.quant_reference import FORMATS, dense_key
 from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr

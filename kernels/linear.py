@@ -14,28 +14,13 @@ With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import triton
 import triton.language as tl
 
-from kernels import quant_reference
-from kernels.activation_codes import (
-    CODE_TOLERANCE,
-    SECOND,
-    TERMS,
-    encode,
-    encode_groups,
-    planes_for,
-    sums_tolerance,
-)
-from kernels.dtypes import round_to
+from kernels import linear_cases, linear_reference
+from kernels.activation_codes import SECOND, TERMS, encode_groups
 from kernels.quant import CODE_DTYPES, word_element
-from kernels.quant_reference import FORMATS, dense_key
-from kernels.spec import FLOATS, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
-
-GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
+from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -153,7 +138,7 @@ def _rows_times_codes(
 
 @triton.jit
 def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, code_dtype: tl.constexpr):
-    """As weight_tile for one panel of 16-bit weights, unchanged: a word is two columns of a row, as an instruction
+    """As _weight_tile for one panel of 16-bit weights, unchanged: a word is two columns of a row, as an instruction
     that multiplies pairs wants them."""
     K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // 2
     at = (codes + panel * (K_WORDS * 32) + k0 // 2 * 32).to(tl.pointer_type(code_dtype), bitcast=True)
@@ -163,7 +148,7 @@ def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, code_dt
 
 
 @triton.jit
-def weight_tile(
+def _weight_tile(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -185,7 +170,7 @@ def weight_tile(
 
 
 @triton.jit
-def weight_tile_by_words(
+def _weight_tile_by_words(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -211,6 +196,25 @@ def weight_tile_by_words(
         if has_min:
             value += tl.load(mins + offset).to(tl.float32)[:, None, :]
     return tl.reshape(value.to(dtype), (BLOCK_K, BLOCK_N))
+
+
+@triton.jit
+def _weights(
+    codes, scales, mins, k0, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, dtype: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
+    if DOT == 4:
+        tl.static_assert(k % BLOCK_K == 0)
+        return _weight_tile_by_words(
+            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N
+        )
+    elif bits == 16 and code_dtype == dtype and BLOCK_N == 32:
+        return _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
+    else:
+        w = _weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
+        return w.to(dtype)
 
 
 @triton.jit
@@ -255,7 +259,7 @@ def linear_kernel(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
                 terms, k, bits, zero, group, has_min, DOT, BLOCK_M,
             )  # fmt: skip
-    elif DOT == 1:
+    elif DOT == 1 or DOT == 4:
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         kk = tl.arange(0, BLOCK_K)
@@ -265,38 +269,15 @@ def linear_kernel(
             if k % BLOCK_K != 0:
                 inside = inside & (k0 + kk < k)[None, :]
             xs = tl.load(x_at + k0, mask=inside, other=0.0)
-            if x.dtype.element_ty == code_dtype and bits == 16 and BLOCK_N == 32:
-                w = _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
-            else:
-                w = weight_tile(
-                    codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
-                )
-            acc = tl.dot(xs, w.to(xs.dtype), acc, input_precision="ieee")
-            if gate != 0:
-                if x.dtype.element_ty == code_dtype and bits == 16 and BLOCK_N == 32:
-                    w = _half_tile(codes2, k0, panel, k, BLOCK_K, code_dtype)
-                else:
-                    w = weight_tile(
-                        codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K
-                    )
-                up = tl.dot(xs, w.to(xs.dtype), up, input_precision="ieee")
-    elif DOT == 4:
-        tl.static_assert(k % BLOCK_K == 0)
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        kk = tl.arange(0, BLOCK_K)
-        x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
-        for k0 in range(0, k, BLOCK_K):
-            xs = tl.load(x_at + k0, mask=row_inside[:, None], other=0.0)
-            w = weight_tile_by_words(
+            w = _weights(
                 codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                xs.dtype, BLOCK_K, BLOCK_N,
+                xs.dtype, DOT, BLOCK_K, BLOCK_N,
             )  # fmt: skip
             acc = tl.dot(xs, w, acc, input_precision="ieee")
             if gate != 0:
-                w = weight_tile_by_words(
+                w = _weights(
                     codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                    xs.dtype, BLOCK_K, BLOCK_N,
+                    xs.dtype, DOT, BLOCK_K, BLOCK_N,
                 )  # fmt: skip
                 up = tl.dot(xs, w, up, input_precision="ieee")
     else:
@@ -327,142 +308,6 @@ def linear_kernel(
         tl.store(out_sums + group_at, total, mask=row_inside)
     else:
         tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
-
-
-# --- reference --------------------------------------------------------------------------------------
-
-
-def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
-    """f64 [n, k] of the planes. The cases make planes with quant_reference.pack_*; their agreement with the
-    file formats is what the repack cases check."""
-    bits, per_word = key["bits"], 32 // key["bits"]
-    words = codes.reshape(-1, codes.shape[-2], 32).transpose(0, 2, 1).reshape(-1, codes.shape[-2]).view(np.uint32)
-    i = np.arange(per_word)
-    shift = (8 * (i % 4) + 4 * (i // 4) if bits == 4 else bits * i).astype(np.uint64)
-    code = ((words[:, :, None].astype(np.uint64) >> shift) & ((1 << bits) - 1)).reshape(words.shape[0], -1)
-    match key["code_dtype"]:
-        case "u8":
-            value = code.astype(np.float64)
-        case "i8":
-            value = code.astype(np.uint8).view(np.int8).astype(np.float64)
-        case "f32":
-            value = code.astype(np.uint32).view(np.float32).astype(np.float64)
-        case "f16":
-            value = code.astype(np.uint16).view(np.float16).astype(np.float64)
-        case "bf16":
-            value = (code.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    if key["group"]:
-        widen = lambda p: np.repeat(p.astype(np.float64).transpose(0, 2, 1).reshape(value.shape[0], -1), key["group"], 1)
-        value = (value - key["zero"]) * widen(scales)
-        if key["has_min"]:
-            value = value + widen(mins)
-    return value[: key["n"], : key["k"]]
-
-
-def linear_reference(key, args):
-    rows, n = args["rows"], key["n"]
-    x = args["x"][:rows].astype(np.float64)
-    if key["x_dtype"] == "i8":
-        if key["terms"] == 2:
-            x = 254 * x[:, : key["k"]] + x[:, key["k"] :]
-        x = x * np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
-    y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
-    if key["gate"]:
-        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
-        y = _activation(y, key["gate"]) * up
-    if key["has_bias"]:
-        y = y + args["bias"][:n]
-    out = args["out"].copy()
-    if key["out_dtype"] == "i8":
-        made = encode(y)
-        scales, sums = args["out_scales"].copy(), args["out_sums"].copy()
-        out[:rows, :n], scales[:rows], sums[:rows] = made["codes"], made["scales"], made["sums"]
-        return {"out": out, "out_scales": scales, "out_sums": sums}
-    out[:rows, :n] = y + (out[:rows, :n] if key["residual"] else 0)
-    return {"out": out}
-
-
-def _activation(v, gate):
-    if gate == GATE_SILU:
-        return v / (1 + np.exp(-v))
-    if gate == GATE_GELU_TANH:
-        return 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
-    return 0.5 * v * (1 + np.vectorize(math.erf)(v / math.sqrt(2)))
-
-
-# --- cases ------------------------------------------------------------------------------------------
-
-
-def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
-    if name in FORMATS:
-        return quant_reference.pack_blocks(name, quant_reference.random_raw(rng, name, n, k))
-    values = round_to((rng.standard_normal((n, k)) / math.sqrt(k)).astype(np.float32), name)
-    bits = values.view(np.uint32)
-    if name == "bf16":
-        bits = (bits >> 16).astype(np.uint16)
-    elif name == "f16":
-        bits = values.astype(np.float16).view(np.uint16)
-    return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None}
-
-
-def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None,
-          terms=1):
-    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms}
-    key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
-    key |= {"n": n, "k": k, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
-    first = _planes(rng, weight, n, k)
-    second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
-    args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
-    if x_dtype == "i8":
-        made = encode(args["x"], terms)
-        args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
-    args |= first | {f"{plane}2": value for plane, value in second.items()}
-    args["bias"] = rng.standard_normal(n, dtype=np.float32) if bias else None
-    args |= {"out": rng.standard_normal((rows + 1, stride or n), dtype=np.float32), "out_scales": None, "out_sums": None}
-    if out_dtype == "i8":
-        planes = planes_for(rows + 1, n)
-        args |= {"out": planes["codes"], "out_scales": planes["scales"], "out_sums": planes["sums"]}
-    args["rows"] = rows
-    # Sums of k products of unit size and weights of size `scale`; bf16 products round the weight to 8 bits.
-    weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins")))
-    size = float(np.sqrt((weights**2).sum(axis=1)).max()) * (3.0 if gate else 1.0)
-    relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3, "i8": 4e-6}[x_dtype]
-    tolerance = {"out": CODE_TOLERANCE, "out_scales": Tolerance(1e-6, 1e-4), "out_sums": sums_tolerance(np.array([size]))}
-    if out_dtype != "i8":
-        out_relative = {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype]
-        tolerance = {"out": Tolerance(3 * relative * max(size, 0.1), out_relative)}
-    return Case(name=name, key=key, args=args, tolerance=tolerance)
-
-
-def linear_cases():
-    rng = np.random.default_rng(51)
-    for weight in (*FORMATS, "f32", "f16", "bf16"):
-        k = 512 if weight.endswith("_K") else 96
-        for rows in (1, 3, 19):
-            yield _case(rng, f"{weight.lower()}_rows{rows}", weight, rows, 64, k)
-        yield _case(rng, f"{weight.lower()}_bf16_one", weight, 1, 96, k, "bf16", "bf16")
-        yield _case(rng, f"{weight.lower()}_bf16_many", weight, 70, 96, k, "bf16", "f32")
-    for rows in (1, 2, 4, 5, 17, 64, 130):
-        yield _case(rng, f"odd_n_rows{rows}", "Q4_1", rows, 77, 160)
-        yield _case(rng, f"odd_k_rows{rows}", "bf16", rows, 45, 70, "bf16")
-        yield _case(rng, f"residual_rows{rows}", "Q4_1", rows, 64, 576, "bf16", "f32", residual=1)
-        yield _case(rng, f"bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "bf16", "bf16", bias=1, stride=96)
-        for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
-            yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)
-    for weight in FORMATS:
-        k = 512 if weight.endswith("_K") else 96
-        for rows in (1, 5, 19):
-            yield _case(rng, f"{weight.lower()}_codes_rows{rows}", weight, rows, 70, k, "i8", "f32")
-    for rows in (1, 2, 8, 17, 130):
-        yield _case(rng, f"codes_residual_rows{rows}", "Q4_1", rows, 64, 576, "i8", "f32", residual=1)
-        yield _case(rng, f"codes_two_terms_rows{rows}", "Q4_1", rows, 70, 160, "i8", "f32", terms=2)
-        yield _case(rng, f"codes_two_terms_head_rows{rows}", "Q8_0", rows, 70, 160, "i8", "f32", terms=2)
-        yield _case(rng, f"codes_gate_rows{rows}", "Q4_1", rows, 96, 64, "i8", "i8", gate=1)
-        yield _case(rng, f"codes_bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "i8", "bf16", bias=1, stride=96)
-    yield _case(rng, "tiny", "f32", 1, 1, 1)
-    yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
-    yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")
-    yield _case(rng, "wide", "Q4_1", 1, 1536, 576, "bf16", "bf16", gate=1)
 
 
 LINEAR = Kernel(
@@ -502,8 +347,8 @@ LINEAR = Kernel(
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
     select="rows",
-    reference=linear_reference,
-    cases=linear_cases,
+    reference=linear_reference.linear_reference,
+    cases=linear_cases.linear_cases,
     default_tiles=[
         {"when": "x_dtype == 'i8' and group < 32", "DOT": 3, "BLOCK_M": 8, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4},
         {"max": 16, "when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 2},

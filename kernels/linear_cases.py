@@ -1,0 +1,86 @@
+"""Cases of linear.py: every weight format, numbers of rows around the tiles, epilogues, codes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kernels import quant_reference
+from kernels.activation_codes import CODE_TOLERANCE, encode, planes_for, sums_tolerance
+from kernels.dtypes import round_to
+from kernels.linear_reference import GATE_GELU_ERF, GATE_GELU_TANH, GATE_SILU, weight_from_planes
+from kernels.quant_reference import FORMATS, dense_key
+from kernels.spec import Case, Tolerance
+
+
+def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
+    if name in FORMATS:
+        return quant_reference.pack_blocks(name, quant_reference.random_raw(rng, name, n, k))
+    values = round_to((rng.standard_normal((n, k)) / math.sqrt(k)).astype(np.float32), name)
+    bits = values.view(np.uint32)
+    if name == "bf16":
+        bits = (bits >> 16).astype(np.uint16)
+    elif name == "f16":
+        bits = values.astype(np.float16).view(np.uint16)
+    return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None}
+
+
+def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None,
+          terms=1):
+    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms}
+    key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
+    key |= {"n": n, "k": k, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
+    first = _planes(rng, weight, n, k)
+    second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
+    args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
+    if x_dtype == "i8":
+        made = encode(args["x"], terms)
+        args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
+    args |= first | {f"{plane}2": value for plane, value in second.items()}
+    args["bias"] = rng.standard_normal(n, dtype=np.float32) if bias else None
+    args |= {"out": rng.standard_normal((rows + 1, stride or n), dtype=np.float32), "out_scales": None, "out_sums": None}
+    if out_dtype == "i8":
+        planes = planes_for(rows + 1, n)
+        args |= {"out": planes["codes"], "out_scales": planes["scales"], "out_sums": planes["sums"]}
+    args["rows"] = rows
+    # Sums of k products of unit size and weights of size `scale`; bf16 products round the weight to 8 bits.
+    weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins")))
+    size = float(np.sqrt((weights**2).sum(axis=1)).max()) * (3.0 if gate else 1.0)
+    relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3, "i8": 4e-6}[x_dtype]
+    tolerance = {"out": CODE_TOLERANCE, "out_scales": Tolerance(1e-6, 1e-4), "out_sums": sums_tolerance(np.array([size]))}
+    if out_dtype != "i8":
+        out_relative = {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype]
+        tolerance = {"out": Tolerance(3 * relative * max(size, 0.1), out_relative)}
+    return Case(name=name, key=key, args=args, tolerance=tolerance)
+
+
+def linear_cases():
+    rng = np.random.default_rng(51)
+    for weight in (*FORMATS, "f32", "f16", "bf16"):
+        k = 512 if weight.endswith("_K") else 96
+        for rows in (1, 3, 19):
+            yield _case(rng, f"{weight.lower()}_rows{rows}", weight, rows, 64, k)
+        yield _case(rng, f"{weight.lower()}_bf16_one", weight, 1, 96, k, "bf16", "bf16")
+        yield _case(rng, f"{weight.lower()}_bf16_many", weight, 70, 96, k, "bf16", "f32")
+    for rows in (1, 2, 4, 5, 17, 64, 130):
+        yield _case(rng, f"odd_n_rows{rows}", "Q4_1", rows, 77, 160)
+        yield _case(rng, f"odd_k_rows{rows}", "bf16", rows, 45, 70, "bf16")
+        yield _case(rng, f"residual_rows{rows}", "Q4_1", rows, 64, 576, "bf16", "f32", residual=1)
+        yield _case(rng, f"bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "bf16", "bf16", bias=1, stride=96)
+        for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
+            yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)
+    for weight in FORMATS:
+        k = 512 if weight.endswith("_K") else 96
+        for rows in (1, 5, 19):
+            yield _case(rng, f"{weight.lower()}_codes_rows{rows}", weight, rows, 70, k, "i8", "f32")
+    for rows in (1, 2, 8, 17, 130):
+        yield _case(rng, f"codes_residual_rows{rows}", "Q4_1", rows, 64, 576, "i8", "f32", residual=1)
+        yield _case(rng, f"codes_two_terms_rows{rows}", "Q4_1", rows, 70, 160, "i8", "f32", terms=2)
+        yield _case(rng, f"codes_two_terms_head_rows{rows}", "Q8_0", rows, 70, 160, "i8", "f32", terms=2)
+        yield _case(rng, f"codes_gate_rows{rows}", "Q4_1", rows, 96, 64, "i8", "i8", gate=1)
+        yield _case(rng, f"codes_bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "i8", "bf16", bias=1, stride=96)
+    yield _case(rng, "tiny", "f32", 1, 1, 1)
+    yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
+    yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")
+    yield _case(rng, "wide", "Q4_1", 1, 1536, 576, "bf16", "bf16", gate=1)
