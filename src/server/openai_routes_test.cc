@@ -375,6 +375,8 @@ TEST(Clients, ThatReadSlowlyAreCutAndDelayNobody) {
   EXPECT_GT(answered, 10);
   EXPECT_TRUE(server.engine().wait_cancelled(1, milliseconds(1)));
   EXPECT_TRUE(server.wait_connections(0));  // the slow one has not closed its end
+  const size_t all = server.engine().submitted().size();
+  EXPECT_TRUE(server.engine().wait_done(all, milliseconds(5000)));
   EXPECT_EQ(server.engine().stats().running, 0);
 }
 
