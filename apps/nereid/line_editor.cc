@@ -135,6 +135,9 @@ LineEditor::Event LineEditor::read(std::string& line) {
   if (!interactive_) return read_pipe(line);
   int count = 0;
   terminal_->interrupted = false;
+  // Before the prompt shows: what is typed from then on are keys. The terminal itself would make an
+  // end of line of Ctrl-D, which is lost when the editor takes over.
+  el_set(terminal_->editor, EL_PREP_TERM, 1);
   const char* text = el_gets(terminal_->editor, &count);
   if (terminal_->interrupted) {
     std::fputs("^C\n", stdout);

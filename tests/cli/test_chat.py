@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import time
 from pathlib import Path
 
@@ -63,7 +64,14 @@ class Terminal:
                     self.seen += os.read(self.fd, 4096)
                 except OSError:
                     break
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        while time.monotonic() < end:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.05)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        raise AssertionError(f"still there: {self.seen!r}")
 
 
 def test_on_a_terminal(nereid: Nereid, default_model, device, tmp_path: Path) -> None:
