@@ -15,6 +15,7 @@ from kernels import (
     norm,
     pages,
     quant,
+    random_fill,
     rope,
     sampling,
 )
@@ -29,6 +30,7 @@ FAMILIES = (
     norm,
     pages,
     quant,
+    random_fill,
     rope,
     sampling,
 )

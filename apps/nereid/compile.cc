@@ -51,6 +51,7 @@ void add_compile(CLI::App& app, Environment& environment) {
   command->add_option("-o,--out", flags->out, "Where to write the pack; default: the cache");
   add_model_option(*command, flags->model);
   add_dtype_option(*command, flags->model);
+  add_load_format_options(*command, flags->model);
   argument->excludes(command->get_option("--model"));
   command->footer(kCompileFooter);
   command->callback([flags, &environment] {

@@ -7,6 +7,8 @@
 #include "apps/nereid/flag_checks.h"
 #include "apps/nereid/progress.h"
 #include "src/base/atomic_file.h"
+#include "src/base/check.h"
+#include "src/quant/storage.h"
 
 namespace nereid::commands {
 namespace {
@@ -36,11 +38,30 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
 }
 
+void add_load_format_options(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("--load-format", options.load_format,
+                  "dummy: made-up weights of the shapes that the folder's config.json says, for "
+                  "measuring; no other file is needed")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
+  std::vector<std::string> formats;
+  for (int index = 0; index < kNumStorageFormats; ++index) {
+    formats.emplace_back(storage_info(static_cast<StorageFormat>(index)).name);
+  }
+  command
+      .add_option("--dummy-format", options.dummy_format,
+                  "How made-up weights are stored, such as BF16 or Q4_1")
+      ->transform(CLI::IsMember(formats, CLI::ignore_case))
+      ->capture_default_str();
+}
+
 void add_model_options(CLI::App& command, ModelOptions& options) {
   add_model_option(command, options);
   command.add_option("--device", options.device, "Device, see 'nereid devices'")
       ->capture_default_str();
   add_dtype_option(command, options);
+  add_load_format_options(command, options);
   command.add_option("--threads", options.threads, "CPU threads; 0 is one per usable core")
       ->check(whole_number(0, 1024))
       ->capture_default_str();
@@ -63,6 +84,10 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   NEREID_RETURN_IF_ERROR(check_trace_place(options.trace));
   LoadOptions load;
   NEREID_TRY(load.model_path, resolve_model(options.model));
+  if (options.load_format == "dummy") {
+    load.dummy_format = storage_named(options.dummy_format);
+    NEREID_CHECK(load.dummy_format, "--dummy-format {}", options.dummy_format);
+  }
   load.device = options.device;
   load.threads = options.threads;
   load.dtype = options.dtype == "f32"    ? ComputeType::kF32

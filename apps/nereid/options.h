@@ -18,12 +18,14 @@ struct ModelOptions {
   std::string model;
   std::string device = "auto";
   std::string dtype = "auto";
+  std::string load_format = "auto", dummy_format = "BF16";
   int threads = 0;
   int32_t max_context = 0;
   std::string pack, trace;
 };
 void add_model_option(CLI::App& command, ModelOptions& options);
 void add_dtype_option(CLI::App& command, ModelOptions& options);
+void add_load_format_options(CLI::App& command, ModelOptions& options);
 // The above and --device, --threads, --max-context, --pack, --trace.
 void add_model_options(CLI::App& command, ModelOptions& options);
 

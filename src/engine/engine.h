@@ -26,6 +26,8 @@ inline constexpr int32_t kMaxTopLogprobs = 32;  // that Engine::score lists for 
 
 struct LoadOptions {
   std::string model_path;
+  // Made-up weights of this format instead of the model's files, of which config.json is enough.
+  std::optional<StorageFormat> dummy_format;
   std::string device = "auto";  // as create_device takes it: "auto", "cpu", "cuda:1", ...
   int threads = 0;              // 0: one per core this process may use
   ComputeType dtype = ComputeType::kAuto;

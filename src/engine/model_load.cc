@@ -47,7 +47,8 @@ Status ModelEngine::open_kernels(const LoadOptions& options) {
 Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& options) {
   const Stopwatch watch;
   auto engine = std::unique_ptr<ModelEngine>(new ModelEngine());
-  NEREID_TRY(engine->source_, open_model(options.model_path));
+  NEREID_TRY(engine->source_,
+             open_model(options.model_path, {.dummy_format = options.dummy_format}));
   // The tokenizer takes as long as the weights do, and needs nothing of them.
   auto text = std::async(std::launch::async, [&source = *engine->source_] {
     return Text{.tokenizer = source.tokenizer(), .chat_template = source.chat_template()};

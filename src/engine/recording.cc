@@ -20,9 +20,15 @@ constexpr int32_t kDefaultMaxContext = 4096;
 constexpr int32_t kMaxBatch = 1024;
 
 // Flags of `nereid compile` that change which variants are needed.
-std::string compile_flags(ComputeType dtype) {
-  if (dtype == ComputeType::kAuto) return "";
-  return dtype == ComputeType::kBF16 ? " --dtype bf16" : " --dtype f32";
+std::string compile_flags(const LoadOptions& options) {
+  std::string flags;
+  if (options.dtype == ComputeType::kBF16) flags += " --dtype bf16";
+  if (options.dtype == ComputeType::kF32) flags += " --dtype f32";
+  if (options.dummy_format) {
+    flags += fmt::format(" --load-format dummy --dummy-format {}",
+                         storage_info(*options.dummy_format).name);
+  }
+  return flags;
 }
 
 }  // namespace
@@ -78,7 +84,7 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
                   .sources_sha256 = kernels::kKernelSourcesSha256,
                   .toolchain = kernels::kToolchainId,
                   .model = options.model_path,
-                  .flags = compile_flags(options.dtype)};
+                  .flags = compile_flags(options)};
   return request;
 }
 
@@ -87,7 +93,8 @@ Result<std::string> compile_pack(const CompileOptions& options) {
     const Status possible = AtomicFile::check_target(options.out_path);
     if (!possible) return with_context(possible.error(), "--out");
   }
-  NEREID_TRY(const auto source, open_model(options.load.model_path));
+  NEREID_TRY(const auto source,
+             open_model(options.load.model_path, {.dummy_format = options.load.dummy_format}));
   DeviceInfo device;
   if (options.target.empty() || options.target == "cpu:native") {
     NEREID_TRY(const auto here, create_device("cpu"));

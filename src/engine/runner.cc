@@ -48,10 +48,10 @@ Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSo
                                             .page_size = limits.page_size,
                                             .num_pages = num_pages};
   const int32_t vocab_size = spec.vocab_size;
-  uint64_t stored_bytes = 0;
-  for (const StoredTensor& tensor : source.tensors()) stored_bytes += tensor.bytes.size();
+  uint64_t weight_bytes = 0;
+  for (const StoredTensor& tensor : source.tensors()) weight_bytes += stored_bytes(tensor);
   NEREID_TRY_CONTEXT(auto weights, nn::load_decoder_weights(launcher, source, spec, progress),
-                     fmt::format("weights, {} in all", format_bytes(stored_bytes)));
+                     fmt::format("weights, {} in all", format_bytes(weight_bytes)));
   NEREID_TRY(auto decoder, nn::Decoder::create(launcher, std::move(spec), std::move(weights),
                                                options.types, decoder_limits));
   NEREID_TRY(auto sampler, Sampler::create(launcher, vocab_size, logit_rows));

@@ -17,7 +17,7 @@ class Loader {
  public:
   Loader(Launcher& launcher, const ModelSource& source, const LoadProgress& progress)
       : launcher_(launcher), source_(source), progress_(progress) {
-    for (const StoredTensor& tensor : source.tensors()) total_ += tensor.bytes.size();
+    for (const StoredTensor& tensor : source.tensors()) total_ += stored_bytes(tensor);
   }
 
   Result<quant::Weight> weight(const Stored& parts) {
@@ -56,7 +56,7 @@ class Loader {
 
  private:
   void count(const Stored& parts) {
-    for (const StoredTensor* part : parts) done_ += part->bytes.size();
+    for (const StoredTensor* part : parts) done_ += stored_bytes(*part);
     if (progress_) progress_(done_, total_);
   }
 

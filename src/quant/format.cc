@@ -64,9 +64,10 @@ StoredRows stored_rows(const StoredTensor& tensor) {
   result.columns = tensor.shape.empty() ? 1 : tensor.shape.back();
   const StorageInfo& info = storage_info(tensor.format);
   result.row_bytes = static_cast<uint64_t>(result.columns) / info.block_elements * info.block_bytes;
-  NEREID_CHECK(result.row_bytes > 0 && tensor.bytes.size() % result.row_bytes == 0,
-               "{} bytes of rows of {}", tensor.bytes.size(), result.row_bytes);
-  result.rows = static_cast<int64_t>(tensor.bytes.size() / result.row_bytes);
+  const uint64_t bytes = stored_bytes(tensor);
+  NEREID_CHECK(result.row_bytes > 0 && bytes % result.row_bytes == 0, "{} bytes of rows of {}",
+               bytes, result.row_bytes);
+  result.rows = static_cast<int64_t>(bytes / result.row_bytes);
   return result;
 }
 

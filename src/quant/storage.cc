@@ -38,6 +38,13 @@ std::optional<StorageFormat> storage_from_gguf(uint32_t gguf_type) {
   return std::nullopt;
 }
 
+std::optional<StorageFormat> storage_named(std::string_view name) {
+  for (const StorageInfo& info : kFormats) {
+    if (info.name == name) return info.format;
+  }
+  return std::nullopt;
+}
+
 std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype) {
   for (const StorageInfo& info : kFormats) {
     if (!dtype.empty() && info.safetensors_name == dtype) return info.format;
@@ -64,6 +71,13 @@ Result<uint64_t> storage_bytes(StorageFormat format, std::span<const int64_t> sh
   const uint64_t blocks = elements / info.block_elements;
   if (blocks > kMaxElements / info.block_bytes) return error("tensor is larger than 2^62 bytes");
   return blocks * info.block_bytes;
+}
+
+uint64_t stored_bytes(const StoredTensor& tensor) {
+  if (!tensor.dummy) return tensor.bytes.size();
+  const auto bytes = storage_bytes(tensor.format, tensor.shape);
+  NEREID_CHECK(bytes.has_value(), "{}: {}", tensor.text(), bytes.error().message);
+  return *bytes;
 }
 
 }  // namespace nereid

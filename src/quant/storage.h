@@ -43,6 +43,7 @@ struct StorageInfo {
 
 const StorageInfo& storage_info(StorageFormat format);
 std::optional<StorageFormat> storage_from_gguf(uint32_t gguf_type);
+std::optional<StorageFormat> storage_named(std::string_view name);  // as in StorageInfo
 std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype);
 
 // Bytes of a row-major tensor whose rows are whole blocks. Dimensions below 1, a last dimension
@@ -54,14 +55,18 @@ struct StoredTensor {
   std::string name;  // canonical (Hugging Face) name: "model.layers.0.self_attn.q_proj.weight"
   StorageFormat format = StorageFormat::kF32;
   std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;  // in the mapped file
+  std::span<const std::byte> bytes;  // in the mapped file; empty where `dummy`
   std::string file_name;             // what the file calls it; empty: `name`
+  bool dummy = false;                // no file holds it: see dummy_weight.h
 
   // "tensor 'blk.0.attn_q.weight'", for messages to who knows the file.
   std::string text() const {
     return fmt::format("tensor '{}'", file_name.empty() ? name : file_name);
   }
 };
+
+// Bytes of the tensor in its format, whether or not a file holds them.
+uint64_t stored_bytes(const StoredTensor& tensor);
 
 // Whoever maps the files that stored tensors lie in.
 class TensorPages {

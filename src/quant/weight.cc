@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "src/base/check.h"
+#include "src/quant/dummy_weight.h"
 
 namespace nereid::quant {
 namespace {
@@ -94,11 +95,15 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
                  parts[0]->name, part->name);
     n += stored.rows;
     row_bytes = stored.row_bytes;
-    largest = std::max<uint64_t>(largest, part->bytes.size());
+    largest = std::max(largest, stored_bytes(*part));
   }
   NEREID_CHECK(n <= INT32_MAX, "{} rows", n);
   Device& device = launcher.device();
   NEREID_TRY_CONTEXT(Weight weight, make_planes(device, storage, n, k), parts[0]->text());
+  if (parts[0]->dummy) {
+    NEREID_RETURN_IF_ERROR(fill_dummy_weight(launcher, parts, weight));
+    return weight;
+  }
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
   NEREID_TRY_CONTEXT(const Buffer staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
   int64_t row_offset = 0;
@@ -115,6 +120,7 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
 Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
                                std::span<const StoredTensor* const> parts) {
   NEREID_CHECK(!parts.empty(), "a vector of no tensors");
+  if (parts[0]->dummy) return make_dummy_vector(launcher, parts);
   const StorageFormat storage = parts[0]->format;
   NEREID_CHECK(!is_block_format(storage), "vector {} is quantised", parts[0]->name);
   uint64_t total_bytes = 0;

@@ -118,7 +118,8 @@ Result<std::string> template_of(const json& config) {
 
 class HfSource final : public ModelSource {
  public:
-  explicit HfSource(std::string path) : folder_(std::move(path)) {}
+  HfSource(std::string path, const OpenOptions& options)
+      : folder_(std::move(path)), options_(options) {}
 
   Status read() {
     if (!folder_.has(kConfig)) {
@@ -134,6 +135,7 @@ class HfSource final : public ModelSource {
     if (!defaults) return error("{}", folder_.file(defaults.error().message));
     generation_ = std::move(*defaults);
     for (const auto& [key, value] : config.items()) metadata_.emplace_back(key, value.dump());
+    if (options_.dummy_format) return make_dummies();
     NEREID_RETURN_IF_ERROR(folder_.has(kWeights) || !folder_.has(kIndex) ? read_single()
                                                                          : read_shards());
     std::erase_if(tensors_,
@@ -189,6 +191,24 @@ class HfSource final : public ModelSource {
   }
 
  private:
+  // Vectors are F32 whatever the format of matrices.
+  Status make_dummies() {
+    for (ExpectedTensor& expected : expected_tensors(config_)) {
+      const bool matrix = expected.shape.size() > 1;
+      const StorageFormat format = matrix ? *options_.dummy_format : StorageFormat::kF32;
+      const auto bytes = storage_bytes(format, expected.shape);
+      if (!bytes) {
+        return error("{}: tensor '{}': {}", folder_.path(), expected.name, bytes.error().message);
+      }
+      tensors_.push_back({.name = std::move(expected.name),
+                          .format = format,
+                          .shape = std::move(expected.shape),
+                          .dummy = true});
+    }
+    std::ranges::sort(tensors_, {}, &StoredTensor::name);
+    return {};
+  }
+
   Result<std::vector<StoredTensor>> map_shard(const std::string& path) {
     NEREID_TRY(auto mapped, MappedFile::open(path));
     NEREID_TRY_CONTEXT(auto tensors, safetensors::parse(mapped.bytes()), path);
@@ -235,6 +255,7 @@ class HfSource final : public ModelSource {
   }
 
   Folder folder_;
+  OpenOptions options_;
   ModelConfig config_;
   GenerationDefaults generation_;
   std::vector<MappedFile> shards_;
@@ -245,8 +266,9 @@ class HfSource final : public ModelSource {
 
 }  // namespace
 
-Result<std::unique_ptr<ModelSource>> open_hf(const std::string& directory) {
-  auto source = std::make_unique<HfSource>(directory);
+Result<std::unique_ptr<ModelSource>> open_hf(const std::string& directory,
+                                             const OpenOptions& options) {
+  auto source = std::make_unique<HfSource>(directory, options);
   const Status status = source->read();
   if (!status) return std::unexpected(status.error());
   return source;

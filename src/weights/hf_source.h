@@ -10,6 +10,7 @@
 
 namespace nereid {
 
-Result<std::unique_ptr<ModelSource>> open_hf(const std::string& directory);
+Result<std::unique_ptr<ModelSource>> open_hf(const std::string& directory,
+                                             const OpenOptions& options);
 
 }  // namespace nereid

@@ -73,8 +73,15 @@ class ModelSource : public TensorPages {
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
 };
 
+struct OpenOptions {
+  // Matrices of this format with made-up numbers, of the shapes that config.json says: no file of
+  // weights is read. Hugging Face directories only.
+  std::optional<StorageFormat> dummy_format;
+};
+
 // A .gguf file or a Hugging Face directory. Hostile input is expected: everything is
 // bounds-checked.
-Result<std::unique_ptr<ModelSource>> open_model(const std::string& path);
+Result<std::unique_ptr<ModelSource>> open_model(const std::string& path,
+                                                const OpenOptions& options = {});
 
 }  // namespace nereid

@@ -54,3 +54,22 @@ def test_inspect_shows_no_control_bytes(nereid: Nereid, tiny_gguf: Path, tmp_pat
 def test_bench_of_more_tokens_than_can_be_counted(nereid: Nereid, tiny_model: Path) -> None:
     flags = ["--context", "2147483647", "--decode", "128", "-m", tiny_model]
     assert "2147483775" in nereid("bench", *flags).error()
+
+
+def test_dummy_weights_need_a_config_only(nereid: Nereid, tiny_model: Path, tmp_path: Path, device) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    flags = ["-m", tmp_path, "--load-format", "dummy", *device]
+    few = ["--prefill", "8", "--decode", "2", "--repeat", "1", "--json"]
+    for stored in ("BF16", "q4_1"):
+        result = nereid("bench", *flags, "--dummy-format", stored, *few).json()
+        assert result["results"][0]["decode_tokens_per_second"] > 0
+    assert "found neither model.safetensors" in nereid("bench", "-m", tmp_path, *few, *device).error()
+    wide = nereid("bench", *flags, "--dummy-format", "Q4_K", *few).error()
+    assert "found 64, expected a multiple of 256" in wide
+
+
+def test_dummy_weights_are_the_same_every_time(nereid: Nereid, tiny_model: Path, device) -> None:
+    flags = ["-m", tiny_model, "--load-format", "dummy", "--max-tokens", "8", "--ignore-eos", *device]
+    first, second = (nereid("run", *flags, "hello") for _ in range(2))
+    assert first.code == 0, first.err
+    assert first.out == second.out
