@@ -27,8 +27,8 @@ def attention_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
     out, partial, lse, tiles, max_pages, scale, window, softcap,
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
-    q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, has_window: tl.constexpr,
-    has_softcap: tl.constexpr, has_alibi: tl.constexpr,
+    q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
+    has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr,
     DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     GROUP: tl.constexpr = num_heads // num_kv_heads
@@ -67,7 +67,7 @@ def attention_kernel(
         begin = tl.maximum(first_position - window + 1, 0)
     first_page = begin // page_size
     pages = tl.cdiv(end, page_size) - first_page
-    share = tl.cdiv(pages, num_splits)
+    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
     page_begin = first_page + split * share
     page_end = first_page + tl.minimum((split + 1) * share, pages)
 
@@ -192,7 +192,7 @@ def attention_reference(key, args):
             result["out"].reshape(-1, key["num_heads"], key["head_dim"])[row, head] = mean(slice(None))[0]
             return
         first_page = tile_begin // size
-        share = -(-(-(-tile_end // size) - first_page) // splits)
+        share = max(-(-(-(-tile_end // size) - first_page) // splits), key["split_pages"])
         page = (low + np.arange(len(s))) // size - first_page
         for split in range(splits):
             chosen = page // share == split
@@ -222,7 +222,7 @@ def attention_merge_reference(key, args):
 
 def _case(
     rng, name, sequences, heads=(3, 1), dim=64, page=16, tile_tokens=1, splits=1, q_dtype="f32", cache="f32",
-    out_dtype="f32", window=0, softcap=0.0, alibi=False, extra_stride=0,
+    out_dtype="f32", window=0, softcap=0.0, alibi=False, extra_stride=0, split_pages=1,
 ):  # fmt: skip
     """`sequences`: (queries, context) of each."""
     num_heads, num_kv_heads = heads
@@ -247,7 +247,7 @@ def _case(
     key = {
         "q_dtype": q_dtype, "cache_dtype": cache, "out_dtype": out_dtype, "num_heads": num_heads,
         "num_kv_heads": num_kv_heads, "head_dim": dim, "page_size": page, "q_stride": stride,
-        "tile_tokens": tile_tokens, "num_splits": splits, "has_window": int(window > 0),
+        "tile_tokens": tile_tokens, "num_splits": splits, "split_pages": split_pages, "has_window": int(window > 0),
         "has_softcap": int(softcap > 0), "has_alibi": int(alibi),
     }  # fmt: skip
     args = {
@@ -280,6 +280,10 @@ def attention_cases():
         yield _case(rng, f"first_token_{label}", [(1, 1)], **dtypes)
         yield _case(rng, f"decode_{label}", [(1, 100)], heads=(9, 3), extra_stride=384, **dtypes)
         yield _case(rng, f"decode_split_{label}", [(1, 515)], heads=(9, 3), page=32, splits=4, **dtypes)
+        yield _case(
+            rng, f"big_splits_{label}", [(1, 515), (1, 90), (1, 5)], heads=(9, 3), page=32, splits=4, split_pages=6,
+            **dtypes,
+        )  # fmt: skip
         yield _case(rng, f"empty_splits_{label}", [(1, 17), (1, 16), (1, 1)], splits=8, **dtypes)
         yield _case(rng, f"prefill_{label}", [(70, 70)], heads=(9, 3), tile_tokens=21, extra_stride=384, **dtypes)
         yield _case(rng, f"chunk_{label}", [(40, 133)], heads=(3, 3), tile_tokens=16, page=64, **dtypes)
@@ -337,6 +341,7 @@ ATTENTION = Kernel(
         Int("num_kv_heads", min=1), Int("head_dim", min=1), Int("page_size", min=1, doc="a power of two"),
         Int("q_stride", min=1, doc="elements between rows of q"),
         Int("tile_tokens", min=1, doc="query tokens of a tile"), Int("num_splits", min=1),
+        Int("split_pages", min=1, doc="pages that a split takes at least"),
         Flag("has_window"), Flag("has_softcap"), Flag("has_alibi"),
     ],
     args=[

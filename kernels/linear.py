@@ -74,11 +74,12 @@ def _integer_product(x, w):
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr,
+    has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK_M, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
+    """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
     columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
-    neighbouring bytes wants them."""
+    neighbouring bytes wants them. FULL: all rows are inside."""
+    BLOCK_M: tl.constexpr = row.shape[0]
     WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
     lane = tl.arange(0, 32)
@@ -90,6 +91,7 @@ def _rows_times_codes(
     x_at = x + row.to(tl.int64)[:, None] * (terms * k) + tl.arange(0, group)[None, :]
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
     x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
+    spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
         byte = tl.load(byte_at + g * (WORDS * 128))
@@ -102,18 +104,18 @@ def _rows_times_codes(
                 byte = byte & 127  # no code is negative
             code = tl.reshape(byte, (WORDS, 32, 4))
             code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
-        if BLOCK_M == 1:  # every program has a row
+        if FULL:
             xs = tl.load(x_at + g * group)
-            x_scale = tl.load(x_scale_at + g * group // 32)
+            x_scale = tl.load(x_scale_at[:, None] + spread + g * group // 32)
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
-            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)
+            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
         if DOT == 2:
             product = tl.dot(xs, code)
         else:
             product = _integer_product(xs, code)
         if terms == 2:
-            if BLOCK_M == 1:
+            if FULL:
                 xs = tl.load(x_at + k + g * group)
             else:
                 xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
@@ -122,17 +124,17 @@ def _rows_times_codes(
             else:
                 product = product * SECOND + _integer_product(xs, code)
         scale = tl.load(scale_at + g * 32).to(tl.float32)
-        acc += product.to(tl.float32) * (x_scale[:, None] * scale[None, :])
+        acc += product.to(tl.float32) * (x_scale * scale[None, :])
         if zero != 0 or has_min:
             tl.static_assert(group == 32)
-            if BLOCK_M == 1:
-                x_sum = tl.load(x_sum_at + g)
+            if FULL:
+                x_sum = tl.load(x_sum_at[:, None] + spread + g)
             else:
-                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)
+                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
             offset = scale * (0.0 - zero)
             if has_min:
                 offset = tl.load(min_at + g * 32).to(tl.float32) + offset
-            acc += offset[None, :] * x_sum[:, None]
+            acc += offset[None, :] * x_sum
     return acc
 
 
@@ -218,6 +220,42 @@ def _weights(
 
 
 @triton.jit
+def _rows_times_tiles(
+    x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+    FULL: tl.constexpr,
+):  # fmt: skip
+    """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. FULL: all rows
+    are inside, and k % BLOCK_K == 0."""
+    BLOCK_M: tl.constexpr = row.shape[0]
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    kk = tl.arange(0, BLOCK_K)
+    x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+    for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
+        if FULL:
+            xs = tl.load(x_at + k0)
+        else:
+            inside = row_inside[:, None]
+            if k % BLOCK_K != 0:
+                inside = inside & (k0 + kk < k)[None, :]
+            xs = tl.load(x_at + k0, mask=inside, other=0.0)
+        w = _weights(
+            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+            xs.dtype, DOT, BLOCK_K, BLOCK_N,
+        )  # fmt: skip
+        acc = tl.dot(xs, w, acc, input_precision="ieee")
+        if gate != 0:
+            w = _weights(
+                codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+                xs.dtype, DOT, BLOCK_K, BLOCK_N,
+            )  # fmt: skip
+            up = tl.dot(xs, w, up, input_precision="ieee")
+    return acc, up
+
+
+@triton.jit
 def _activate(v, gate: tl.constexpr):
     if gate == 1:
         return v / (1.0 + tl.exp(0.0 - v))
@@ -240,6 +278,7 @@ def linear_kernel(
     block_n = pid // blocks_m  # neighbours share weights
     row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = row < rows
+    row_end = (pid % blocks_m + 1) * BLOCK_M
     local = tl.arange(0, BLOCK_N)
     if BLOCK_N == 32:
         panel = block_n.to(tl.int64)
@@ -250,36 +289,43 @@ def linear_kernel(
         lane = local % 32
     if DOT == 2 or DOT == 3:
         tl.static_assert(BLOCK_N == 32)
-        acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, k, bits, zero, group, has_min, DOT, BLOCK_M,
-        )  # fmt: skip
+        if BLOCK_M == 1 or row_end <= rows:
+            acc = _rows_times_codes(
+                x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+                terms, k, bits, zero, group, has_min, DOT, True,
+            )  # fmt: skip
+        else:
+            acc = _rows_times_codes(
+                x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+                terms, k, bits, zero, group, has_min, DOT, False,
+            )  # fmt: skip
         if gate != 0:
-            up = _rows_times_codes(
-                x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-                terms, k, bits, zero, group, has_min, DOT, BLOCK_M,
+            if BLOCK_M == 1 or row_end <= rows:
+                up = _rows_times_codes(
+                    x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
+                    terms, k, bits, zero, group, has_min, DOT, True,
+                )  # fmt: skip
+            else:
+                up = _rows_times_codes(
+                    x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
+                    terms, k, bits, zero, group, has_min, DOT, False,
+                )  # fmt: skip
+    elif DOT == 1 and k % BLOCK_K == 0:
+        if row_end <= rows:
+            acc, up = _rows_times_tiles(
+                x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+                k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, True,
+            )  # fmt: skip
+        else:
+            acc, up = _rows_times_tiles(
+                x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+                k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
             )  # fmt: skip
     elif DOT == 1 or DOT == 4:
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        kk = tl.arange(0, BLOCK_K)
-        x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
-        for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
-            inside = row_inside[:, None]
-            if k % BLOCK_K != 0:
-                inside = inside & (k0 + kk < k)[None, :]
-            xs = tl.load(x_at + k0, mask=inside, other=0.0)
-            w = _weights(
-                codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                xs.dtype, DOT, BLOCK_K, BLOCK_N,
-            )  # fmt: skip
-            acc = tl.dot(xs, w, acc, input_precision="ieee")
-            if gate != 0:
-                w = _weights(
-                    codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                    xs.dtype, DOT, BLOCK_K, BLOCK_N,
-                )  # fmt: skip
-                up = tl.dot(xs, w, up, input_precision="ieee")
+        acc, up = _rows_times_tiles(
+            x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+            k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
+        )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)
         first = pid % blocks_m

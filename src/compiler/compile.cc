@@ -129,6 +129,7 @@ const std::vector<StageInfo>& compile_stages() {
       {"inline", "TTIR without calls"},
       {"cleanup", "TTIR after canonicalisation, CSE and loop-invariant code motion"},
       {"rewrite", "TTIR without tensor descriptors and scaled dots"},
+      {"prefetch", "TTIR with loads that only ask for memory ahead of time"},
       {"lower", "LLVM IR as the lowering emits it"},
       {"optimize", "LLVM IR after LLVM's pipeline"},
   };

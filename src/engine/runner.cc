@@ -19,7 +19,8 @@ StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec
           .max_sequences = options.max_batch,
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
           .prefill_tile_tokens = std::max(1, Runner::kPrefillTileRows / group),
-          .decode_splits = Runner::kDecodeSplits};
+          .decode_splits = Runner::kDecodeSplits,
+          .split_pages = Runner::kSplitTokens / Runner::kPageSize};
 }
 
 }  // namespace

@@ -151,6 +151,7 @@ nn::StepInputs StepPlan::inputs(DevicePtr base) const {
                              .tile_first = view(group.tile_first),
                              .tile_tokens = group.tile_tokens,
                              .num_splits = group.num_splits,
+                             .split_pages = limits_.split_pages,
                              .first_row = group.first_row,
                              .rows = group.rows});
   }

@@ -37,6 +37,7 @@ struct StepLimits {
   int32_t max_pages = 0;      // pages of a sequence
   int32_t prefill_tile_tokens = 0;
   int32_t decode_splits = 1;
+  int32_t split_pages = 1;  // that a split takes at least
 };
 
 class StepPlan {

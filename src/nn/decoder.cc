@@ -113,6 +113,7 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs) {
          .page_table = inputs.page_table,
          .tile_tokens = group.tile_tokens,
          .num_splits = group.num_splits,
+         .split_pages = group.split_pages,
          .first_row = group.first_row,
          .rows = group.rows,
          .scale = attention.scale,

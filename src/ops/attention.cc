@@ -105,6 +105,7 @@ Status attention(Launcher& launcher, const AttentionArgs& args) {
                                            .q_stride = args.q.row_stride(),
                                            .tile_tokens = args.tile_tokens,
                                            .num_splits = args.num_splits,
+                                           .split_pages = args.split_pages,
                                            .has_window = args.window > 0,
                                            .has_softcap = args.softcap > 0,
                                            .has_alibi = false},

@@ -180,3 +180,13 @@ def test_elementwise_code_does_not_grow_with_the_tile(compiler: Path, tmp_path: 
         source.write_text(ttir_of("softmax_rows_5x781", BLOCK=block))
         sizes[block] = run(compiler, source, "--emit", "asm").stdout.count("\n")
     assert sizes[65536] < 2 * sizes[1024], sizes
+
+
+def test_pages_behind_a_table_are_asked_for_ahead(compiler: Path, tmp_path: Path) -> None:
+    path = tmp_path / "paged.ttir"
+    path.write_text(ttir_of("paged_sum_0_5"))
+    assembly = run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
+    # 16 rows of two lines each, before the loop and in it.
+    assert assembly.count("prefetch") >= 4
+    path.write_text(ttir_of("add_fp32"))
+    assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout

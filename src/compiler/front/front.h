@@ -25,7 +25,8 @@ Result<mlir::OwningOpRef<mlir::ModuleOp>> parse_ttir(mlir::MLIRContext& context,
 // Refuses ops and types outside of TTIR, and kernels that have no entry ABI.
 Status check_ttir(mlir::ModuleOp module);
 
-// Called after each stage with its name ("structure", "inline", "cleanup", "rewrite").
+// Called after each stage with its name ("structure", "inline", "cleanup", "rewrite",
+// "prefetch").
 using StageHook = std::function<void(std::string_view stage, mlir::ModuleOp module)>;
 
 // Brings a checked module into the form described above.

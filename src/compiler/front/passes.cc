@@ -92,6 +92,11 @@ mlir::LogicalResult rewrite_composites(mlir::ModuleOp module) {
   return failed(mlir::verify(module)) ? mlir::failure() : clean_up(module);
 }
 
+mlir::LogicalResult add_prefetches(mlir::ModuleOp module) {
+  insert_prefetches(module);
+  return mlir::verify(module);
+}
+
 }  // namespace
 
 Status run_front(mlir::ModuleOp module, const StageHook& hook) {
@@ -106,6 +111,7 @@ Status run_front(mlir::ModuleOp module, const StageHook& hook) {
   NEREID_RETURN_IF_ERROR(run_stage("inline", inline_calls));
   NEREID_RETURN_IF_ERROR(run_stage("cleanup", clean_up));
   NEREID_RETURN_IF_ERROR(run_stage("rewrite", rewrite_composites));
+  NEREID_RETURN_IF_ERROR(run_stage("prefetch", add_prefetches));
   return {};
 }
 

@@ -62,6 +62,10 @@ bool Emitter::emit_own_op(mlir::Operation* op) {
       .Case([&](tt::ReduceOp reduce) { emit_reduce(reduce); })
       .Case([&](tt::ScanOp scan) { emit_scan(scan); })
       .Case([&](tt::DotOp dot) { emit_dot(dot); })
+      .Case([&](tt::LoadOp load) {
+        known = load->hasAttr("prefetch");
+        if (known) emit_prefetch(load);
+      })
       .Case([&](tt::UnsplatOp unsplat) { emit_unsplat(unsplat); })
       .Case([&](tt::HistogramOp histogram) { emit_histogram(histogram); })
       .Case([&](tt::CatOp cat) { emit_cat(cat); })

@@ -96,9 +96,11 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
   auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
   int64_t count = dot.k / dot.group;
-  // Few accumulators would wait for each other: split k over several sets of them.
+  bool real = dot.accumulator.isF32() || dot.accumulator.isF64();
+  // Few accumulators would wait for each other: split k over several sets of them. Not those of
+  // reals, whose sums would then depend on how many rows a tile has.
   int64_t sets = 1;
-  while (rows * columns * sets < 8 && count % (2 * sets) == 0) sets *= 2;
+  while (!real && rows * columns * sets < 8 && count % (2 * sets) == 0) sets *= 2;
   std::vector<llvm::AllocaInst*> slots;  // [set][row][column]
   for (int64_t s = 0; s < sets; ++s) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -128,7 +130,6 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
     for (int64_t k = 0; k < together; ++k) step(k_group, k, k % sets);
   });
-  bool real = dot.accumulator.isF32() || dot.accumulator.isF64();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
       llvm::SmallVector<Value*, 8> sums;

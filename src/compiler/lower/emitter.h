@@ -223,6 +223,7 @@ class Emitter {
   // -----------------------------------------------------------
   void emit_store(mlir::triton::StoreOp op);  // store_op.cc
   void emit_scalar_load(mlir::triton::LoadOp op);
+  void emit_prefetch(mlir::triton::LoadOp op);  // prefetch_op.cc
   void emit_reduce(mlir::triton::ReduceOp op);  // reduce.cc
   void reduce_along_lanes(mlir::triton::ReduceOp op, const NestShape& nest);
   void reduce_across(mlir::triton::ReduceOp op, const NestShape& nest);

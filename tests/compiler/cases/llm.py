@@ -248,3 +248,25 @@ CASES.append(Case(
                  "cache": buffer(rng.standard_normal((9, 96)), "bf16"), "slots": buffer([3, -1, 8, 0], "i32"),
                  "n": 96},
     _kv, grid=(4,), constexprs={"BLOCK": 128}))
+
+
+@triton.jit
+def paged_sum_kernel(table, pool, out, begin, end):
+    offs = tl.arange(0, 16)[:, None] * 32 + tl.arange(0, 32)[None, :]
+    acc = tl.zeros((16, 32), dtype=tl.float32)
+    for page in range(begin, end):
+        acc += tl.load(pool + tl.load(table + page) * 512 + offs)
+    tl.store(out + offs, acc)
+
+
+def _paged_sum(a):
+    return {"out": a.pool.astype(np.float64)[a.table[a.begin : a.end]].sum(0)}
+
+
+# Pages are asked for one iteration ahead; the table ends where memory may not be touched.
+CASES += [Case(f"paged_sum_{begin}_{end}", paged_sum_kernel,
+               lambda rng, begin=begin, end=end: {"table": buffer(rng.permutation(5), "i32"),
+                                                  "pool": buffer(rng.standard_normal((5, 16, 32)), "fp32"),
+                                                  "out": poison((16, 32), "fp32"), "begin": begin, "end": end},
+               _paged_sum, rtol=1e-6, atol=1e-6)
+          for begin, end in ((0, 5), (3, 4), (4, 5), (5, 5), (5, 2))]

@@ -1,0 +1,109 @@
+// Loads that the processor cannot see coming are asked for one iteration ahead.
+//
+// A load inside a loop whose address depends on another load of the same iteration (a page of the KV
+// cache behind its page table) starts with a miss every time: no hardware prefetcher follows it. For
+// these the address computation is copied, for the next iteration, to the loop's beginning, and for the
+// first one before the loop. The copied tt.load carries the attribute `prefetch`; the lowering turns it
+// into prefetch instructions (prefetch_op.cc).
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "src/compiler/dialect/tt.h"
+#include "src/compiler/front/rewrite.h"
+
+namespace nereid {
+namespace {
+
+namespace tt = mlir::triton;
+namespace scf = mlir::scf;
+namespace arith = mlir::arith;
+
+constexpr int64_t kSmallestTileBytes = 1024;
+
+int64_t tile_bytes(tt::LoadOp load) {
+  auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
+  if (!tile || tile.getRank() > 2 || !tile.getElementType().isIntOrFloat()) return 0;
+  return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
+}
+
+// What an address is made of inside a loop's body, in program order.
+struct Slice {
+  llvm::SmallVector<mlir::Operation*, 16> ops;
+  bool indirect = false;  // another load is among them
+};
+
+// nullopt: it depends on more than the induction variable.
+std::optional<Slice> slice_of(mlir::Value address, scf::ForOp loop) {
+  Slice slice;
+  llvm::DenseSet<mlir::Operation*> seen;
+  llvm::SmallVector<mlir::Value, 16> work = {address};
+  while (!work.empty()) {
+    mlir::Value value = work.pop_back_val();
+    if (value == loop.getInductionVar()) continue;
+    if (llvm::is_contained(loop.getRegionIterArgs(), value)) return std::nullopt;
+    mlir::Operation* op = value.getDefiningOp();
+    if (!op || op->getBlock() != loop.getBody() || !seen.insert(op).second) continue;
+    auto load = mlir::dyn_cast<tt::LoadOp>(op);
+    if (load && mlir::isa<mlir::RankedTensorType>(load.getType())) return std::nullopt;
+    if (op->getNumRegions() > 0 || (!load && !mlir::isMemoryEffectFree(op))) return std::nullopt;
+    slice.indirect |= load != nullptr;
+    work.append(op->operand_begin(), op->operand_end());
+  }
+  for (mlir::Operation& op : *loop.getBody()) {
+    if (seen.contains(&op)) slice.ops.push_back(&op);
+  }
+  return slice;
+}
+
+// The slice and the load, with `index` for the induction variable.
+void copy_for(mlir::OpBuilder& builder, const Slice& slice, tt::LoadOp load, mlir::Value variable,
+              mlir::Value index) {
+  mlir::IRMapping mapping;
+  mapping.map(variable, index);
+  for (mlir::Operation* op : slice.ops) builder.clone(*op, mapping);
+  auto copy = mlir::cast<tt::LoadOp>(builder.clone(*load, mapping));
+  copy.getMaskMutable().clear();
+  copy.getOtherMutable().clear();
+  copy->setAttr("prefetch", builder.getUnitAttr());
+}
+
+mlir::Value constant_like(mlir::OpBuilder& builder, mlir::Location at, mlir::Value like,
+                          int64_t value) {
+  return arith::ConstantOp::create(builder, at, builder.getIntegerAttr(like.getType(), value));
+}
+
+void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice) {
+  mlir::Location at = load.getLoc();
+  mlir::OpBuilder builder(loop);
+  mlir::Value begin = loop.getLowerBound(), end = loop.getUpperBound();
+  auto runs = arith::CmpIOp::create(builder, at, arith::CmpIPredicate::slt, begin, end);
+  auto branch = scf::IfOp::create(builder, at, runs, /*withElseRegion=*/false);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  copy_for(builder, slice, load, loop.getInductionVar(), begin);
+  // The last iteration asks for its own tile again, so that every table entry read is a valid one.
+  builder.setInsertionPointToStart(loop.getBody());
+  mlir::Value one = constant_like(builder, at, begin, 1);
+  mlir::Value next = arith::AddIOp::create(builder, at, loop.getInductionVar(), one);
+  mlir::Value last = arith::SubIOp::create(builder, at, end, one);
+  next = arith::MinSIOp::create(builder, at, next, last);
+  copy_for(builder, slice, load, loop.getInductionVar(), next);
+}
+
+}  // namespace
+
+void insert_prefetches(mlir::ModuleOp module) {
+  llvm::SmallVector<std::pair<scf::ForOp, tt::LoadOp>, 8> candidates;
+  module->walk([&](tt::LoadOp load) {
+    auto loop = mlir::dyn_cast<scf::ForOp>(load->getParentOp());
+    if (loop) candidates.push_back({loop, load});
+  });
+  for (auto [loop, load] : candidates) {
+    auto step = loop.getStep().getDefiningOp<arith::ConstantOp>();
+    auto by = step ? mlir::dyn_cast<mlir::IntegerAttr>(step.getValue()) : nullptr;
+    if (!by || by.getInt() != 1 || tile_bytes(load) < kSmallestTileBytes) continue;
+    std::optional<Slice> slice = slice_of(load.getPtr(), loop);
+    if (slice && slice->indirect) prefetch(loop, load, *slice);
+  }
+}
+
+}  // namespace nereid
