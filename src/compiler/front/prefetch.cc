@@ -1,10 +1,11 @@
 // Loads that the processor cannot see coming are asked for one iteration ahead.
 //
-// A load inside a loop whose address depends on another load of the same iteration (a page of the KV
-// cache behind its page table) starts with a miss every time: no hardware prefetcher follows it. For
-// these the address computation is copied, for the next iteration, to the loop's beginning, and for the
-// first one before the loop. The copied tt.load carries the attribute `prefetch`; the lowering turns it
-// into prefetch instructions (prefetch_op.cc).
+// A load inside a loop whose address depends on another load of the same iteration (a page of the
+// KV cache behind its page table) starts with a miss every time: no hardware prefetcher follows it.
+// For these the address computation is copied, for the next iteration, to the loop's beginning, and
+// for the first one before the loop. Copies of the tt.load with the attribute `prefetch` (first
+// row, rows) follow, spread over the loop's body; the lowering turns them into prefetch
+// instructions (prefetch_op.cc).
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
@@ -19,6 +20,7 @@ namespace scf = mlir::scf;
 namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
+constexpr int64_t kParts = 4;  // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
@@ -55,16 +57,25 @@ std::optional<Slice> slice_of(mlir::Value address, scf::ForOp loop) {
   return slice;
 }
 
-// The slice and the load, with `index` for the induction variable.
-void copy_for(mlir::OpBuilder& builder, const Slice& slice, tt::LoadOp load, mlir::Value variable,
-              mlir::Value index) {
+// The slice, with `index` for the induction variable; returns the address.
+mlir::Value copy_slice(mlir::OpBuilder& builder, const Slice& slice, tt::LoadOp load,
+                       mlir::Value variable, mlir::Value index) {
   mlir::IRMapping mapping;
   mapping.map(variable, index);
   for (mlir::Operation* op : slice.ops) builder.clone(*op, mapping);
+  return mapping.lookupOrDefault(load.getPtr());
+}
+
+// Asks for part `part` of the rows that a load from `address` would read.
+void ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value address, int64_t part,
+             int64_t parts) {
+  mlir::IRMapping mapping;
+  mapping.map(load.getPtr(), address);
   auto copy = mlir::cast<tt::LoadOp>(builder.clone(*load, mapping));
   copy.getMaskMutable().clear();
   copy.getOtherMutable().clear();
-  copy->setAttr("prefetch", builder.getUnitAttr());
+  int64_t rows = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape()[0] / parts;
+  copy->setAttr("prefetch", builder.getDenseI64ArrayAttr({part * rows, rows}));
 }
 
 mlir::Value constant_like(mlir::OpBuilder& builder, mlir::Location at, mlir::Value like,
@@ -72,21 +83,40 @@ mlir::Value constant_like(mlir::OpBuilder& builder, mlir::Location at, mlir::Val
   return arith::ConstantOp::create(builder, at, builder.getIntegerAttr(like.getType(), value));
 }
 
-void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice) {
+// Places in a loop's body with work between them. Lines asked for all at once fill the queue of
+// misses, and everything behind them waits.
+llvm::SmallVector<mlir::Operation*, 8> places_in(scf::ForOp loop) {
+  llvm::SmallVector<mlir::Operation*, 8> places;
+  for (mlir::Operation& op : *loop.getBody()) {
+    if (mlir::isa<tt::DotOp, tt::ReduceOp>(op) || op.hasTrait<mlir::OpTrait::IsTerminator>())
+      places.push_back(&op);
+  }
+  return places;
+}
+
+void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, int& place) {
   mlir::Location at = load.getLoc();
   mlir::OpBuilder builder(loop);
   mlir::Value begin = loop.getLowerBound(), end = loop.getUpperBound();
   auto runs = arith::CmpIOp::create(builder, at, arith::CmpIPredicate::slt, begin, end);
   auto branch = scf::IfOp::create(builder, at, runs, /*withElseRegion=*/false);
   builder.setInsertionPointToStart(branch.thenBlock());
-  copy_for(builder, slice, load, loop.getInductionVar(), begin);
+  mlir::Value first = copy_slice(builder, slice, load, loop.getInductionVar(), begin);
+  ask_for(builder, load, first, 0, 1);
   // The last iteration asks for its own tile again, so that every table entry read is a valid one.
   builder.setInsertionPointToStart(loop.getBody());
   mlir::Value one = constant_like(builder, at, begin, 1);
   mlir::Value next = arith::AddIOp::create(builder, at, loop.getInductionVar(), one);
   mlir::Value last = arith::SubIOp::create(builder, at, end, one);
   next = arith::MinSIOp::create(builder, at, next, last);
-  copy_for(builder, slice, load, loop.getInductionVar(), next);
+  mlir::Value address = copy_slice(builder, slice, load, loop.getInductionVar(), next);
+  auto shape = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape();
+  int64_t parts = shape.size() == 2 && shape[0] % kParts == 0 ? kParts : 1;
+  auto places = places_in(loop);
+  for (int64_t part = 0; part < parts; ++part, ++place) {
+    builder.setInsertionPoint(places[static_cast<size_t>(place) % places.size()]);
+    ask_for(builder, load, address, part, parts);
+  }
 }
 
 }  // namespace
@@ -97,12 +127,13 @@ void insert_prefetches(mlir::ModuleOp module) {
     auto loop = mlir::dyn_cast<scf::ForOp>(load->getParentOp());
     if (loop) candidates.push_back({loop, load});
   });
+  llvm::DenseMap<mlir::Operation*, int> place;
   for (auto [loop, load] : candidates) {
     auto step = loop.getStep().getDefiningOp<arith::ConstantOp>();
     auto by = step ? mlir::dyn_cast<mlir::IntegerAttr>(step.getValue()) : nullptr;
     if (!by || by.getInt() != 1 || tile_bytes(load) < kSmallestTileBytes) continue;
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);
-    if (slice && slice->indirect) prefetch(loop, load, *slice);
+    if (slice && slice->indirect) prefetch(loop, load, *slice, place[loop]);
   }
 }
 

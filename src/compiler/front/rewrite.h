@@ -14,7 +14,8 @@ mlir::LogicalResult rewrite_descriptors(mlir::ModuleOp module, bool& changed);
 // tt.dot_scaled -> operands decoded to f32 and scaled, tt.dot.
 mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 
-// Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop reads.
+// Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop
+// reads.
 void insert_prefetches(mlir::ModuleOp module);
 
 }  // namespace nereid
