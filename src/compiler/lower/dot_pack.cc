@@ -137,21 +137,35 @@ void Emitter::compute_correction(DotPlan& dot) {
   llvm::Type* sums = widen(builder_.getInt32Ty(), dot.lanes);
   dot.correction = temp_storage({dot.n}, dot.accumulator);
   Value* ones = llvm::ConstantInt::get(bytes, 128);
-  emit_loop(i64(0), i64(dot.n / dot.lanes), i64(1), [&](Value* n_block) {
-    auto* slot = stack_slot(sums, "sums");
-    builder_.CreateStore(llvm::Constant::getNullValue(sums), slot);
+  // With few rows several vectors of n at a time, in the order in which they lie in memory: b is
+  // often read for the first time here, and processors prefetch what is read in order.
+  int64_t vectors = dot.n / dot.lanes, columns = dot.m <= 4 ? std::min<int64_t>(vectors, 4) : 1;
+  while (vectors % columns != 0) --columns;
+  emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
+    std::vector<llvm::AllocaInst*> slots;
+    for (int64_t c = 0; c < columns; ++c) {
+      slots.push_back(stack_slot(sums, "sums"));
+      builder_.CreateStore(llvm::Constant::getNullValue(sums), slots.back());
+    }
+    auto column = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
     // Several groups at a time, as in pack_b_rows.
     int64_t count = dot.k / dot.group, together = 8;
     while (count % together != 0) together /= 2;
     emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
       for (int64_t offset = 0; offset < together; ++offset) {
-        Value* sum = builder_.CreateLoad(sums, slot);
-        Value* group = load_b(dot, k_group, offset, n_block);
-        builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
+        for (int64_t c = 0; c < columns; ++c) {
+          auto* slot = slots[static_cast<size_t>(c)];
+          Value* sum = builder_.CreateLoad(sums, slot);
+          Value* group = load_b(dot, k_group, offset, column(c));
+          builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
+        }
       }
     });
-    Value* address = builder_.CreateInBoundsGEP(sums, dot.correction->base, n_block);
-    builder_.CreateAlignedStore(builder_.CreateLoad(sums, slot), address, llvm::Align(4));
+    for (int64_t c = 0; c < columns; ++c) {
+      Value* address = builder_.CreateInBoundsGEP(sums, dot.correction->base, column(c));
+      Value* sum = builder_.CreateLoad(sums, slots[static_cast<size_t>(c)]);
+      builder_.CreateAlignedStore(sum, address, llvm::Align(4));
+    }
   });
 }
 
