@@ -80,6 +80,7 @@ def _rows_times_codes(
     columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
     neighbouring bytes wants them. FULL: all rows are inside."""
     BLOCK_M: tl.constexpr = row.shape[0]
+    STREAM: tl.constexpr = "evict_first" if BLOCK_M <= 2 else ""  # weights that are read once
     WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
     lane = tl.arange(0, 32)
@@ -94,7 +95,7 @@ def _rows_times_codes(
     spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
-        byte = tl.load(byte_at + g * (WORDS * 128))
+        byte = tl.load(byte_at + g * (WORDS * 128), eviction_policy=STREAM)
         if bits == 4:
             code = (byte[:, None, :] >> half[None, :, None]) & 15
             code = tl.reshape(code, (WORDS, 2, 32, 4))
@@ -123,7 +124,7 @@ def _rows_times_codes(
                 product = tl.dot(xs, code, product * SECOND)
             else:
                 product = product * SECOND + _integer_product(xs, code)
-        scale = tl.load(scale_at + g * 32).to(tl.float32)
+        scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
         acc += product.to(tl.float32) * (x_scale * scale[None, :])
         if zero != 0 or has_min:
             tl.static_assert(group == 32)
@@ -133,7 +134,7 @@ def _rows_times_codes(
                 x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
             offset = scale * (0.0 - zero)
             if has_min:
-                offset = tl.load(min_at + g * 32).to(tl.float32) + offset
+                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32) + offset
             acc += offset[None, :] * x_sum
     return acc
 

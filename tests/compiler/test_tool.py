@@ -182,11 +182,12 @@ def test_elementwise_code_does_not_grow_with_the_tile(compiler: Path, tmp_path: 
     assert sizes[65536] < 2 * sizes[1024], sizes
 
 
-def test_pages_behind_a_table_are_asked_for_ahead(compiler: Path, tmp_path: Path) -> None:
-    path = tmp_path / "paged.ttir"
-    path.write_text(ttir_of("paged_sum_0_5"))
-    assembly = run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
-    # 16 rows of two lines each, before the loop and in it.
-    assert assembly.count("prefetch") >= 4
+def test_pages_behind_a_table_and_streams_are_asked_for_ahead(compiler: Path, tmp_path: Path) -> None:
+    path = tmp_path / "kernel.ttir"
+    # Rows of two lines, before the loop and in it; 32 lines of weights and two of scales.
+    for case, least in (("paged_sum_0_5", 4), ("stream_sum_7", 3)):
+        path.write_text(ttir_of(case))
+        assembly = run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
+        assert assembly.count("prefetch") >= least, case
     path.write_text(ttir_of("add_fp32"))
     assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout

@@ -6,6 +6,7 @@
 // for the first one before the loop. Copies of the tt.load with the attribute `prefetch` (first
 // row, rows) follow, spread over the loop's body; the lowering turns them into prefetch
 // instructions (prefetch_op.cc).
+#include "llvm/ADT/MapVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
@@ -20,12 +21,21 @@ namespace scf = mlir::scf;
 namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
-constexpr int64_t kParts = 4;  // of a tile, asked for at different places
+constexpr int64_t kStreamBytes = 16384;  // beyond what is in flight out of order anyway
+constexpr int64_t kParts = 4;            // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
   if (!tile || tile.getRank() > 2 || !tile.getElementType().isIntOrFloat()) return 0;
   return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
+}
+
+bool is_stream(tt::LoadOp load) {
+  mlir::Attribute policy = load.getCachePolicyAttr();
+  if (!policy) return false;
+  std::string text;
+  llvm::raw_string_ostream(text) << policy;
+  return text.find("evict_first") != std::string::npos;
 }
 
 // What an address is made of inside a loop's body, in program order.
@@ -119,21 +129,47 @@ void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, int& place) 
   }
 }
 
+// The streams of a loop advance together: by as many iterations as the widest needs.
+void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
+  int64_t widest = 1;
+  for (tt::LoadOp load : streams) widest = std::max(widest, tile_bytes(load));
+  mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(loop.getBody());
+  mlir::Location at = loop.getLoc();
+  int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
+  mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), ahead);
+  mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
+  for (tt::LoadOp load : streams) {
+    std::optional<Slice> slice = slice_of(load.getPtr(), loop);
+    if (!slice || slice->indirect) continue;
+    mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
+    ask_for(builder, load, address, 0, 1);
+  }
+}
+
 }  // namespace
 
 void insert_prefetches(mlir::ModuleOp module) {
-  llvm::SmallVector<std::pair<scf::ForOp, tt::LoadOp>, 8> candidates;
+  llvm::MapVector<mlir::Operation*, llvm::SmallVector<tt::LoadOp, 8>> loads;
   module->walk([&](tt::LoadOp load) {
-    auto loop = mlir::dyn_cast<scf::ForOp>(load->getParentOp());
-    if (loop) candidates.push_back({loop, load});
+    if (mlir::isa<scf::ForOp>(load->getParentOp()) && tile_bytes(load) > 0)
+      loads[load->getParentOp()].push_back(load);
   });
-  llvm::DenseMap<mlir::Operation*, int> place;
-  for (auto [loop, load] : candidates) {
+  for (auto& [parent, inside] : loads) {
+    auto loop = mlir::cast<scf::ForOp>(parent);
     auto step = loop.getStep().getDefiningOp<arith::ConstantOp>();
     auto by = step ? mlir::dyn_cast<mlir::IntegerAttr>(step.getValue()) : nullptr;
-    if (!by || by.getInt() != 1 || tile_bytes(load) < kSmallestTileBytes) continue;
-    std::optional<Slice> slice = slice_of(load.getPtr(), loop);
-    if (slice && slice->indirect) prefetch(loop, load, *slice, place[loop]);
+    if (!by || by.getInt() <= 0) continue;
+    llvm::SmallVector<tt::LoadOp, 4> streams;
+    int place = 0;
+    for (tt::LoadOp load : inside) {
+      if (is_stream(load)) {
+        streams.push_back(load);
+      } else if (by.getInt() == 1 && tile_bytes(load) >= kSmallestTileBytes) {
+        std::optional<Slice> slice = slice_of(load.getPtr(), loop);
+        if (slice && slice->indirect) prefetch(loop, load, *slice, place);
+      }
+    }
+    if (!streams.empty()) prefetch_streams(loop, streams, by.getInt());
   }
 }
 

@@ -270,3 +270,26 @@ CASES += [Case(f"paged_sum_{begin}_{end}", paged_sum_kernel,
                                                   "out": poison((16, 32), "fp32"), "begin": begin, "end": end},
                _paged_sum, rtol=1e-6, atol=1e-6)
           for begin, end in ((0, 5), (3, 4), (4, 5), (5, 5), (5, 2))]
+
+
+@triton.jit
+def stream_sum_kernel(weights, scales, out, groups):
+    offs = tl.arange(0, 512)
+    acc = tl.zeros((512,), dtype=tl.float32)
+    for g in range(0, groups):
+        w = tl.load(weights + g * 512 + offs, eviction_policy="evict_first")
+        acc += w * tl.load(scales + g * 32 + offs % 32, eviction_policy="evict_first")
+    tl.store(out + offs, acc)
+
+
+def _stream_sum(a):
+    spread = np.tile(a.scales.astype(np.float64).reshape(-1, 32), (1, 16))
+    return {"out": (a.weights.astype(np.float64).reshape(-1, 512) * spread).sum(0)}
+
+
+# Asked for ahead, past the last element too, which is followed by memory that may not be touched.
+CASES += [Case(f"stream_sum_{groups}", stream_sum_kernel,
+               lambda rng, groups=groups: {"weights": buffer(rng.standard_normal(groups * 512), "fp32"),
+                                           "scales": buffer(rng.standard_normal(groups * 32), "fp32"),
+                                           "out": poison((512,), "fp32"), "groups": groups},
+               _stream_sum, rtol=1e-5, atol=1e-5) for groups in (1, 7)]
