@@ -11,23 +11,26 @@ from kernels.spec import I32, Case, DType, Int, Kernel, Ptr
 
 @triton.jit
 def embedding_kernel(
-    table, ids, out, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+    table, ids, out, rows, vocab: tl.constexpr, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
     first = tl.program_id(0) * ROWS
     for row in range(first, tl.minimum(first + ROWS, rows)):
-        source = table + tl.load(ids + row).to(tl.int64) * dim
+        id = tl.load(ids + row)
+        columns = tl.where((id >= 0) & (id < vocab), dim, 0)  # to read
+        source = table + id.to(tl.int64) * dim
         target = out + row.to(tl.int64) * dim
         for start in range(0, dim, BLOCK):
             column = start + tl.arange(0, BLOCK)
             inside = column < dim
-            tl.store(
-                target + column, tl.load(source + column, mask=inside).to(tl.float32), mask=inside
-            )
+            value = tl.load(source + column, mask=column < columns, other=0.0)
+            tl.store(target + column, value.to(tl.float32), mask=inside)
 
 
 def embedding_reference(key, args):
     out = args["out"].copy()
-    out[: args["rows"]] = args["table"][args["ids"][: args["rows"]]]
+    ids = args["ids"][: args["rows"]]
+    known = (ids >= 0) & (ids < key["vocab"])
+    out[: args["rows"]] = np.where(known[:, None], args["table"][np.where(known, ids, 0)], 0.0)
     return {"out": out}
 
 
@@ -42,11 +45,13 @@ def embedding_cases():
     ):
         ids = rng.integers(0, vocab, rows).astype(np.int32)
         ids[0], ids[-1] = vocab - 1, 0
+        if rows > 4:
+            ids[1], ids[2] = vocab, -1
         table = rng.standard_normal((vocab, dim), dtype=np.float32)
         table[0, 0] = np.nan
         yield Case(
             name=name,
-            key={"table_dtype": table_dtype, "dim": dim},
+            key={"table_dtype": table_dtype, "vocab": vocab, "dim": dim},
             args={
                 "table": table,
                 "ids": ids,
@@ -58,9 +63,9 @@ def embedding_cases():
 
 EMBEDDING = Kernel(
     name="embedding",
-    doc="out[r, :] = table[ids[r], :]; ids are in range (the host checks)",
+    doc="out[r, :] = table[ids[r], :]; zeros for an id out of range",
     fn=embedding_kernel,
-    key=[DType("table_dtype"), Int("dim", min=1)],
+    key=[DType("table_dtype"), Int("vocab", min=1), Int("dim", min=1)],
     args=[
         Ptr("table", "table_dtype", "read", shape="vocab, dim"),
         Ptr("ids", "i32", "read", shape="rows"),

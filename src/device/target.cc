@@ -24,4 +24,8 @@ bool target_is_fast_at_codes(std::string_view target) {
   return target.starts_with("cpu:");
 }
 
+bool target_wants_rows(std::string_view target) {
+  return target.starts_with("cuda:") || target.starts_with("hip:");
+}
+
 }  // namespace nereid

@@ -27,6 +27,27 @@ void check_linear(const LinearArgs& args) {
   NEREID_CHECK(!args.residual || out.dtype() == DType::kF32, "residual out {}", out.text());
 }
 
+Status linear_rows(Launcher& launcher, const LinearArgs& args) {
+  const quant::Weight& weight = *args.weight;
+  NEREID_CHECK(args.up == nullptr || args.up->by_rows, "gate and up lie differently");
+  return launcher.launch<kernels::LinearRows>(
+      {.x_dtype = args.x.values.dtype(),
+       .weight_dtype = weight.format.code_dtype,
+       .out_dtype = args.out.values.dtype(),
+       .n = weight.n,
+       .k = weight.k,
+       .out_stride = args.out.values.row_stride(),
+       .has_bias = args.bias != 0,
+       .residual = args.residual,
+       .gate = static_cast<int64_t>(args.gate)},
+      {.x = args.x.values.ptr(),
+       .weights = weight.codes.ptr(),
+       .weights2 = args.up ? args.up->codes.ptr() : 0,
+       .bias = args.bias,
+       .out = args.out.values.ptr(),
+       .rows = static_cast<int32_t>(args.x.values.dim(0))});
+}
+
 }  // namespace
 
 bool takes_codes(const quant::Weight& weight) {
@@ -35,6 +56,7 @@ bool takes_codes(const quant::Weight& weight) {
 
 Status linear(Launcher& launcher, const LinearArgs& args) {
   check_linear(args);
+  if (args.weight->by_rows) return linear_rows(launcher, args);
   const quant::Weight& weight = *args.weight;
   const quant::Weight* up = args.up;
   return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
@@ -74,6 +96,15 @@ Status embed(Launcher& launcher, const EmbedArgs& args) {
                    args.ids.dtype() == DType::kI32,
                "ids {}, table [{}, {}], out {}", args.ids.text(), table.n, table.k,
                args.out.text());
+  if (table.by_rows) {
+    NEREID_CHECK(args.out.dtype() == DType::kF32, "out {}", args.out.text());
+    return launcher.launch<kernels::Embedding>(
+        {.table_dtype = table.format.code_dtype, .vocab = table.n, .dim = table.k},
+        {.table = table.codes.ptr(),
+         .ids = args.ids.ptr(),
+         .out = args.out.ptr(),
+         .rows = static_cast<int32_t>(args.ids.dim(0))});
+  }
   return launcher.launch<kernels::EmbeddingQuant>({.out_dtype = args.out.dtype(),
                                                    .bits = table.format.bits,
                                                    .code_dtype = table.format.code_dtype,

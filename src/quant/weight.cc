@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "src/base/check.h"
+#include "src/device/target.h"
 #include "src/quant/dummy_weight.h"
 
 namespace nereid::quant {
@@ -64,11 +65,28 @@ Status repack_part(Launcher& launcher, const StoredTensor& part, const Buffer& s
   return {};
 }
 
+// The stored rows as rows [row_offset, ...) of the weight.
+Status upload_part(Launcher& launcher, const StoredTensor& part, const Weight& weight,
+                   int64_t row_offset) {
+  const StoredRows stored = stored_rows(part);
+  if (reads_files(launcher)) {
+    NEREID_RETURN_IF_ERROR(check_finite(part, 0, stored.rows));
+  }
+  return launcher.device().upload(
+      weight.codes.ptr() + static_cast<uint64_t>(row_offset) * stored.row_bytes, part.bytes);
+}
+
 Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int64_t k) {
   Weight weight;
   weight.format = plane_format(storage);
   weight.n = n;
   weight.k = k;
+  weight.by_rows = weight.format.group == 0 && target_wants_rows(device.info().target);
+  if (weight.by_rows) {
+    const uint64_t size = dtype_size(weight.format.code_dtype);
+    NEREID_TRY(weight.codes, Buffer::alloc(device, static_cast<uint64_t>(n * k) * size));
+    return weight;
+  }
   const PlaneBytes bytes = plane_bytes(weight.format, n, k);
   NEREID_TRY(weight.codes, Buffer::alloc(device, bytes.codes));
   if (bytes.scales > 0) {
@@ -104,11 +122,16 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
     NEREID_RETURN_IF_ERROR(fill_dummy_weight(launcher, parts, weight));
     return weight;
   }
+  Buffer staging;
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
-  NEREID_TRY_CONTEXT(const Buffer staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
+  if (!weight.by_rows) {
+    NEREID_TRY_CONTEXT(staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
+  }
   int64_t row_offset = 0;
   for (const StoredTensor* part : parts) {
-    const Status status = repack_part(launcher, *part, staging, weight, row_offset);
+    const Status status = weight.by_rows
+                              ? upload_part(launcher, *part, weight, row_offset)
+                              : repack_part(launcher, *part, staging, weight, row_offset);
     if (!status) return with_context(status.error(), part->text());
     row_offset += stored_rows(*part).rows;
     pages.release(*part);

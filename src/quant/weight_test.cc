@@ -78,6 +78,21 @@ TEST_F(WeightTest, EveryFormatHasARepackKernel) {
   EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats));
 }
 
+TEST_F(WeightTest, UnquantisedStaysAsStoredOnGpus) {
+  auto device = create_device("null", {.target = "cuda:90"});
+  ASSERT_TRUE(device) << device.error().message;
+  Launcher launcher(**device, nullptr);
+  const StoredTensor q = stored("q", StorageFormat::kBF16, {33, 70});
+  const StoredTensor k = stored("k", StorageFormat::kBF16, {10, 70});
+  const StoredTensor* const parts[] = {&q, &k};
+  const auto weight = load_weight(launcher, pages_, parts);
+  ASSERT_TRUE(weight) << weight.error().message;
+  EXPECT_TRUE(weight->by_rows);
+  EXPECT_EQ(weight->codes.bytes(), 43u * 70 * 2);
+  EXPECT_THAT(pages_.released, ElementsAre("q", "k"));
+  EXPECT_TRUE(launcher.variants().empty());
+}
+
 TEST_F(WeightTest, VectorsBecomeF32) {
   const StoredTensor a = stored("a", StorageFormat::kBF16, {6});
   const StoredTensor b = stored("b", StorageFormat::kBF16, {3});
