@@ -24,7 +24,7 @@ bool target_is_fast_at_codes(std::string_view target) {
   return target.starts_with("cpu:");
 }
 
-bool target_wants_rows(std::string_view target) {
+bool target_is_gpu(std::string_view target) {
   return target.starts_with("cuda:") || target.starts_with("hip:");
 }
 

@@ -6,21 +6,35 @@
 
 #include "src/base/check.h"
 #include "src/base/numbers.h"
+#include "src/device/target.h"
 
 namespace nereid {
 
 namespace {
 
-StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec) {
+// Steps for a GPU: rows enough for its matrix instructions, programs enough for its processors. The
+// splits were the best of those tried on an H200 (docs/devices.md).
+constexpr int32_t kGpuMaxRows = 2048, kGpuPrefillTileRows = 128, kGpuSplitTokens = 64;
+const std::vector<SplitRule>& gpu_splits() {
+  static const std::vector<SplitRule> rules = {{2, 32}, {16, 8}, {INT32_MAX, 4}};
+  return rules;
+}
+
+StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec, bool gpu) {
   const int32_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
+  const int32_t default_rows =
+      gpu ? std::min(kGpuMaxRows, std::max(Runner::kMaxRows, options.max_context))
+          : Runner::kMaxRows;
   return {.page_size = Runner::kPageSize,
-          .max_rows = std::max(options.max_rows > 0 ? options.max_rows : Runner::kMaxRows,
-                               options.max_batch),
+          .max_rows =
+              std::max(options.max_rows > 0 ? options.max_rows : default_rows, options.max_batch),
           .max_sequences = options.max_batch,
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
-          .prefill_tile_tokens = std::max(1, Runner::kPrefillTileRows / group),
-          .decode_splits = Runner::kDecodeSplits,
-          .split_pages = Runner::kSplitTokens / Runner::kPageSize};
+          .prefill_tile_tokens =
+              std::max(1, (gpu ? kGpuPrefillTileRows : Runner::kPrefillTileRows) / group),
+          .decode_splits =
+              gpu ? gpu_splits() : std::vector<SplitRule>{{INT32_MAX, Runner::kDecodeSplits}},
+          .split_pages = (gpu ? kGpuSplitTokens : Runner::kSplitTokens) / Runner::kPageSize};
 }
 
 }  // namespace
@@ -37,7 +51,8 @@ Runner::Runner(Launcher& launcher, nn::Decoder decoder, Sampler sampler, Staging
 Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSource& source,
                                                nn::DecoderSpec spec, const RunnerOptions& options,
                                                const nn::LoadProgress& progress) {
-  const StepLimits limits = step_limits(options, spec);
+  const bool gpu = target_is_gpu(launcher.device().info().target);
+  const StepLimits limits = step_limits(options, spec, gpu);
   const int32_t num_pages =
       options.num_pages > 0 ? options.num_pages : limits.max_pages * options.max_batch;
   const int32_t logit_rows = std::max(kMinLogitRows, options.max_batch);
@@ -45,7 +60,7 @@ Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSo
                                             .max_logit_rows = logit_rows,
                                             .max_decode_rows = options.max_batch,
                                             .max_context = options.max_context,
-                                            .decode_splits = limits.decode_splits,
+                                            .decode_split_rows = limits.max_split_rows(),
                                             .page_size = limits.page_size,
                                             .num_pages = num_pages};
   const int32_t vocab_size = spec.vocab_size;
@@ -154,7 +169,11 @@ Status Runner::exercise() {
                              .pages = pages,
                              .decode = true};
   NEREID_TRY(Tensor logits, forward({&prefill, 1}));
-  NEREID_TRY(logits, forward({&decode, 1}));
+  for (const SplitRule& rule : limits_.decode_splits) {
+    plan_.force_splits(rule.splits);
+    NEREID_TRY(logits, forward({&decode, 1}));
+  }
+  plan_.force_splits(0);
   return exercise_sampling(logits);
 }
 

@@ -18,6 +18,15 @@ int64_t aligned(int64_t words) {
 
 }  // namespace
 
+int64_t StepLimits::max_split_rows() const {
+  int64_t most = 0;
+  for (const SplitRule& rule : decode_splits) {
+    if (rule.splits == 1) continue;
+    most = std::max(most, int64_t{std::min(rule.max_slices, max_sequences)} * rule.splits);
+  }
+  return most;
+}
+
 StepPlan::StepPlan(const StepLimits& limits) : limits_(limits) {
   words_.reserve(max_bytes(limits) / sizeof(int32_t));
 }
@@ -74,7 +83,6 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
 void StepPlan::add_group(bool decode) {
   Group group;
   group.tile_tokens = decode ? 1 : limits_.prefill_tile_tokens;
-  group.num_splits = decode ? limits_.decode_splits : 1;
   tile_seq_.clear();
   tile_first_.clear();
   for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
@@ -87,9 +95,18 @@ void StepPlan::add_group(bool decode) {
     }
   }
   if (tile_seq_.empty()) return;
+  if (decode) group.num_splits = splits_of(group.rows);
   group.tile_seq = append(tile_seq_);
   group.tile_first = append(tile_first_);
   groups_.push_back(group);
+}
+
+int32_t StepPlan::splits_of(int32_t slices) const {
+  if (forced_splits_ > 0) return forced_splits_;
+  const auto rule = std::ranges::find_if(
+      limits_.decode_splits, [&](const SplitRule& entry) { return slices <= entry.max_slices; });
+  NEREID_CHECK(rule != limits_.decode_splits.end(), "no rule for {} slices", slices);
+  return rule->splits;
 }
 
 void StepPlan::build(std::span<const SequenceSlice> slices) {

@@ -30,14 +30,23 @@ struct SequenceSlice {
   bool decode = false;
 };
 
+// Up to so many decode slices, so many programs share the pages of each.
+struct SplitRule {
+  int32_t max_slices = 0;
+  int32_t splits = 1;
+};
+
 struct StepLimits {
   int32_t page_size = 0;
   int32_t max_rows = 0;       // tokens of a step
   int32_t max_sequences = 0;  // slices of a step
   int32_t max_pages = 0;      // pages of a sequence
   int32_t prefill_tile_tokens = 0;
-  int32_t decode_splits = 1;
-  int32_t split_pages = 1;  // that a split takes at least
+  std::vector<SplitRule> decode_splits;  // ascending; the last one holds for all counts
+  int32_t split_pages = 1;               // that a split takes at least
+
+  // Decode slices times splits, at most.
+  int64_t max_split_rows() const;
 };
 
 class StepPlan {
@@ -48,6 +57,9 @@ class StepPlan {
   // for each slice with kLast or kLastThenRest, in the order of order(); then, slice by slice, the
   // rows of those with kAll and all but the last of those with kLastThenRest.
   void build(std::span<const SequenceSlice> slices);
+
+  // Decode slices are split in so many from now on; 0: as the limits say.
+  void force_splits(int32_t splits) { forced_splits_ = splits; }
 
   int32_t rows() const { return rows_; }
   int32_t logit_rows() const { return logit_rows_; }
@@ -75,6 +87,7 @@ class StepPlan {
   Section append(std::span<const int32_t> values);
   void add_slice(const SequenceSlice& slice);
   void add_group(bool decode);
+  int32_t splits_of(int32_t slices) const;
 
   StepLimits limits_;
   std::vector<int32_t> words_, order_;
@@ -85,7 +98,7 @@ class StepPlan {
   Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
       pages_at_;
   std::vector<Group> groups_;
-  int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0;
+  int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0, forced_splits_ = 0;
 };
 
 }  // namespace nereid

@@ -9,12 +9,12 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr StepLimits kLimits = {.page_size = 4,
-                                .max_rows = 16,
-                                .max_sequences = 4,
-                                .max_pages = 5,
-                                .prefill_tile_tokens = 3,
-                                .decode_splits = 2};
+const StepLimits kLimits = {.page_size = 4,
+                            .max_rows = 16,
+                            .max_sequences = 4,
+                            .max_pages = 5,
+                            .prefill_tile_tokens = 3,
+                            .decode_splits = {{1, 4}, {INT32_MAX, 2}}};
 constexpr DevicePtr kBase = 0x10000;
 
 std::vector<int32_t> read(const StepPlan& plan, const Tensor& view) {
@@ -45,7 +45,7 @@ TEST(StepPlan, DecodeRowsComeFirstAndSplit) {
 
   ASSERT_EQ(inputs.groups.size(), 2u);
   EXPECT_EQ(inputs.groups[0].tile_tokens, 1);
-  EXPECT_EQ(inputs.groups[0].num_splits, 2);
+  EXPECT_EQ(inputs.groups[0].num_splits, 4);
   EXPECT_THAT(read(plan, inputs.groups[0].tile_seq), ElementsAre(0));
   EXPECT_EQ(inputs.groups[1].first_row, 1);
   EXPECT_EQ(inputs.groups[1].rows, 5);

@@ -99,6 +99,7 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs) {
   const Tensor out(types_.compute, {rows, attention.q_size()},
                    activations_.attention.numbers.ptr());
   for (const AttentionGroup& group : inputs.groups) {
+    const int64_t split_rows = std::max<int64_t>(1, limits_.decode_split_rows / group.num_splits);
     NEREID_RETURN_IF_ERROR(ops::attention(
         *launcher_,
         {.heads = heads_of(attention),
@@ -121,11 +122,9 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs) {
          .softcap = attention.softcap,
          .out = out,
          .partial = Tensor(DType::kF32,
-                           {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits,
-                            attention.head_dim},
+                           {split_rows, attention.num_heads, group.num_splits, attention.head_dim},
                            activations_.partial.ptr()),
-         .lse = Tensor(DType::kF32,
-                       {limits_.max_decode_rows, attention.num_heads, limits_.decode_splits},
+         .lse = Tensor(DType::kF32, {split_rows, attention.num_heads, group.num_splits},
                        activations_.lse.ptr())}));
   }
   return {};

@@ -15,11 +15,11 @@ namespace nereid::nn {
 
 // Sizes of everything a step touches, fixed at load.
 struct DecoderLimits {
-  int32_t max_rows = 0;         // tokens of a step
-  int32_t max_logit_rows = 0;   // rows of a step whose logits are wanted
-  int32_t max_decode_rows = 0;  // rows whose attention may be split
-  int32_t max_context = 0;      // positions of a sequence
-  int32_t decode_splits = 1;
+  int32_t max_rows = 0;           // tokens of a step
+  int32_t max_logit_rows = 0;     // rows of a step whose logits are wanted
+  int32_t max_decode_rows = 0;    // rows whose attention may be split
+  int32_t max_context = 0;        // positions of a sequence
+  int64_t decode_split_rows = 0;  // decode rows times splits of their pages, at most
   int32_t page_size = 0, num_pages = 0;
 };
 
@@ -46,8 +46,8 @@ struct Activations {
   Buffer qkv;               // f32 [max_rows, q + 2 kv]
   Buffer q;                 // compute [max_rows, q]
   LinearInput attention;    // [max_rows, q]
-  Buffer partial;           // f32 [max_decode_rows, num_heads, decode_splits, head_dim]
-  Buffer lse;               // f32 [max_decode_rows, num_heads, decode_splits]
+  Buffer partial;           // f32 [decode_split_rows, num_heads, head_dim], by row, head, split
+  Buffer lse;               // f32 [decode_split_rows, num_heads]
   LinearInput mlp;          // [max_rows, intermediate]
   Buffer gate, up;          // f32 [max_rows, intermediate]: only where gate and up cannot be fused
   LinearInput head_normed;  // [max_logit_rows, hidden]

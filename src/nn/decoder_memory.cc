@@ -46,10 +46,7 @@ Status Decoder::allocate() {
   const int64_t rows = limits_.max_rows, width = spec_.mlp.intermediate_size;
   const bool unfused = std::ranges::any_of(
       weights_.layers, [&](const LayerWeights& layer) { return !layer.fused_gate(spec_); });
-  const int64_t split_rows =
-      limits_.decode_splits > 1
-          ? int64_t{limits_.max_decode_rows} * attention.num_heads * limits_.decode_splits
-          : 0;
+  const int64_t split_rows = limits_.decode_split_rows * attention.num_heads;
   Activations& a = activations_;
   NEREID_RETURN_IF_ERROR(make(a.residual, DType::kF32, rows, spec_.hidden_size));
   NEREID_RETURN_IF_ERROR(make(a.qkv, DType::kF32, rows, attention.qkv_size()));

@@ -3,6 +3,7 @@
 
 #include "kernels/kernels.h"
 #include "src/base/check.h"
+#include "src/device/target.h"
 
 namespace nereid::ops {
 
@@ -31,6 +32,43 @@ Status merge_splits(Launcher& launcher, const AttentionArgs& args) {
        .lse = args.lse.ptr() + first * per_row,
        .out = args.out.rows(args.first_row, args.rows).ptr(),
        .rows = args.rows});
+}
+
+template <typename Kernel>
+Status launch_attention(Launcher& launcher, const AttentionArgs& args) {
+  const HeadShape& heads = args.heads;
+  const bool split = args.num_splits > 1;
+  return launcher.template launch<Kernel>({.q_dtype = args.q.dtype(),
+                                           .cache_dtype = args.k_cache.dtype(),
+                                           .out_dtype = args.out.dtype(),
+                                           .num_heads = heads.num_heads,
+                                           .num_kv_heads = heads.num_kv_heads,
+                                           .head_dim = heads.head_dim,
+                                           .page_size = args.k_cache.dim(2),
+                                           .q_stride = args.q.row_stride(),
+                                           .tile_tokens = args.tile_tokens,
+                                           .num_splits = args.num_splits,
+                                           .split_pages = args.split_pages,
+                                           .has_window = args.window > 0,
+                                           .has_softcap = args.softcap > 0,
+                                           .has_alibi = false},
+                                          {.q = args.q.ptr(),
+                                           .k_cache = args.k_cache.ptr(),
+                                           .v_cache = args.v_cache.ptr(),
+                                           .tile_seq = args.tile_seq.ptr(),
+                                           .tile_first = args.tile_first.ptr(),
+                                           .seq_start = args.seq_start.ptr(),
+                                           .seq_queries = args.seq_queries.ptr(),
+                                           .seq_context = args.seq_context.ptr(),
+                                           .page_table = args.page_table.ptr(),
+                                           .out = split ? 0 : args.out.ptr(),
+                                           .partial = split ? args.partial.ptr() : 0,
+                                           .lse = split ? args.lse.ptr() : 0,
+                                           .tiles = narrow(args.tile_seq.dim(0)),
+                                           .max_pages = narrow(args.page_table.dim(1)),
+                                           .scale = args.scale,
+                                           .window = args.window,
+                                           .softcap = args.softcap});
 }
 
 }  // namespace
@@ -94,38 +132,11 @@ Status attention(Launcher& launcher, const AttentionArgs& args) {
                           args.partial.dim(2) == args.num_splits),
                "rows [{}, {}) in {} splits, partial {}", args.first_row, args.first_row + args.rows,
                args.num_splits, args.partial.text());
-  NEREID_RETURN_IF_ERROR(
-      launcher.launch<kernels::Attention>({.q_dtype = args.q.dtype(),
-                                           .cache_dtype = args.k_cache.dtype(),
-                                           .out_dtype = args.out.dtype(),
-                                           .num_heads = heads.num_heads,
-                                           .num_kv_heads = heads.num_kv_heads,
-                                           .head_dim = heads.head_dim,
-                                           .page_size = args.k_cache.dim(2),
-                                           .q_stride = args.q.row_stride(),
-                                           .tile_tokens = args.tile_tokens,
-                                           .num_splits = args.num_splits,
-                                           .split_pages = args.split_pages,
-                                           .has_window = args.window > 0,
-                                           .has_softcap = args.softcap > 0,
-                                           .has_alibi = false},
-                                          {.q = args.q.ptr(),
-                                           .k_cache = args.k_cache.ptr(),
-                                           .v_cache = args.v_cache.ptr(),
-                                           .tile_seq = args.tile_seq.ptr(),
-                                           .tile_first = args.tile_first.ptr(),
-                                           .seq_start = args.seq_start.ptr(),
-                                           .seq_queries = args.seq_queries.ptr(),
-                                           .seq_context = args.seq_context.ptr(),
-                                           .page_table = args.page_table.ptr(),
-                                           .out = split ? 0 : args.out.ptr(),
-                                           .partial = split ? args.partial.ptr() : 0,
-                                           .lse = split ? args.lse.ptr() : 0,
-                                           .tiles = narrow(args.tile_seq.dim(0)),
-                                           .max_pages = narrow(args.page_table.dim(1)),
-                                           .scale = args.scale,
-                                           .window = args.window,
-                                           .softcap = args.softcap}));
+  // Matrix instructions of GPUs want more keys at once than a page has.
+  const Status launched = target_is_gpu(launcher.device().info().target)
+                              ? launch_attention<kernels::AttentionTiles>(launcher, args)
+                              : launch_attention<kernels::Attention>(launcher, args);
+  NEREID_RETURN_IF_ERROR(launched);
   return split ? merge_splits(launcher, args) : Status();
 }
 

@@ -30,22 +30,21 @@ void check_linear(const LinearArgs& args) {
 Status linear_rows(Launcher& launcher, const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
   NEREID_CHECK(args.up == nullptr || args.up->by_rows, "gate and up lie differently");
-  return launcher.launch<kernels::LinearRows>(
-      {.x_dtype = args.x.values.dtype(),
-       .weight_dtype = weight.format.code_dtype,
-       .out_dtype = args.out.values.dtype(),
-       .n = weight.n,
-       .k = weight.k,
-       .out_stride = args.out.values.row_stride(),
-       .has_bias = args.bias != 0,
-       .residual = args.residual,
-       .gate = static_cast<int64_t>(args.gate)},
-      {.x = args.x.values.ptr(),
-       .weights = weight.codes.ptr(),
-       .weights2 = args.up ? args.up->codes.ptr() : 0,
-       .bias = args.bias,
-       .out = args.out.values.ptr(),
-       .rows = static_cast<int32_t>(args.x.values.dim(0))});
+  return launcher.launch<kernels::LinearRows>({.x_dtype = args.x.values.dtype(),
+                                               .weight_dtype = weight.format.code_dtype,
+                                               .out_dtype = args.out.values.dtype(),
+                                               .n = weight.n,
+                                               .k = weight.k,
+                                               .out_stride = args.out.values.row_stride(),
+                                               .has_bias = args.bias != 0,
+                                               .residual = args.residual,
+                                               .gate = static_cast<int64_t>(args.gate)},
+                                              {.x = args.x.values.ptr(),
+                                               .weights = weight.codes.ptr(),
+                                               .weights2 = args.up ? args.up->codes.ptr() : 0,
+                                               .bias = args.bias,
+                                               .out = args.out.values.ptr(),
+                                               .rows = static_cast<int32_t>(args.x.values.dim(0))});
 }
 
 }  // namespace

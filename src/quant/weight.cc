@@ -81,7 +81,7 @@ Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int
   weight.format = plane_format(storage);
   weight.n = n;
   weight.k = k;
-  weight.by_rows = weight.format.group == 0 && target_wants_rows(device.info().target);
+  weight.by_rows = weight.format.group == 0 && target_is_gpu(device.info().target);
   if (weight.by_rows) {
     const uint64_t size = dtype_size(weight.format.code_dtype);
     NEREID_TRY(weight.codes, Buffer::alloc(device, static_cast<uint64_t>(n * k) * size));

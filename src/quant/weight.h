@@ -16,13 +16,13 @@ namespace nereid::quant {
 struct Weight {
   PlaneFormat format;
   int64_t n = 0, k = 0;
-  bool by_rows = false;  // unquantised, as stored: codes are [n, k] of format.code_dtype
+  bool by_rows = false;        // unquantised, as stored: codes are [n, k] of format.code_dtype
   Buffer codes, scales, mins;  // mins is empty without has_min, scales too when unquantised
 };
 
 // Uploads the stored rows of `parts` through a staging buffer of bounded size and repacks them with
-// kernels; for a target that wants rows (target.h) an unquantised weight is uploaded to its place.
-// `parts`: matrices [n_i, k] of one format; n is the sum of n_i (q, k and v fused). Errors
+// kernels; for a GPU an unquantised weight is uploaded to its place, as its matrix instructions
+// want it. `parts`: matrices [n_i, k] of one format; n is the sum of n_i (q, k and v fused). Errors
 // name the tensor: a NaN or infinite scale or element, no memory. On the null device nothing is
 // read from the file.
 Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,

@@ -1,0 +1,189 @@
+"""Attention over the paged KV cache for GPUs: what attention.py computes, in tiles of keys that span several pages.
+
+Matrix instructions want more keys at once than a page holds, so a program looks up the page of every key. It takes
+the keys that all of its rows see first, without a mask, then the last ones.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from kernels import attention
+from kernels.spec import Kernel
+
+
+@triton.jit
+def _key_rows(page_entry, key, last, kv_head, num_kv_heads: tl.constexpr, page_size: tl.constexpr):
+    """Rows of the cache of positions `key`, cut to `last`."""
+    key = tl.minimum(key, last)
+    page = tl.load(page_entry + key // page_size).to(tl.int64)
+    return (page * num_kv_heads + kv_head) * page_size + key % page_size
+
+
+@triton.jit
+def _scores(
+    qs, keys, key, position, slope, scale, window, softcap,
+    has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
+    """log2 of the unscaled weights, [rows, keys]."""
+    LOG2E: tl.constexpr = 1.4426950408889634
+    s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
+    if has_softcap:
+        t = s * scale / softcap
+        s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0)) * LOG2E  # tanh
+    else:
+        s = s * (scale * LOG2E)
+    if has_alibi:
+        s += slope[:, None] * (key[None, :] - position[:, None]).to(tl.float32)
+    if MASKED:
+        seen = key[None, :] <= position[:, None]
+        if has_window:
+            seen = seen & (key[None, :] > position[:, None] - window)
+        s = tl.where(seen, s, float("-inf"))
+    return s
+
+
+@triton.jit
+def _walk(
+    acc, total, highest, qs, k_cache, v_cache, page_entry, begin, end, last, position, slope, kv_head, scale, window,
+    softcap, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr, has_window: tl.constexpr,
+    has_softcap: tl.constexpr, has_alibi: tl.constexpr, MASKED: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Takes the keys [begin, end); without MASKED a multiple of BLOCK_N of them, that every row sees."""
+    d = tl.arange(0, BLOCK_D)
+    for start in range(begin, end, BLOCK_N):
+        key = start + tl.arange(0, BLOCK_N)
+        at = _key_rows(page_entry, key, last, kv_head, num_kv_heads, page_size)[:, None] * head_dim + d[None, :]
+        if MASKED:
+            # Slots past the end were never written: they may hold NaN.
+            inside = (key < end)[:, None]
+            if head_dim != BLOCK_D:
+                inside = inside & (d < head_dim)[None, :]
+            keys = tl.load(k_cache + at, mask=inside, other=0.0)
+            values = tl.load(v_cache + at, mask=inside, other=0.0)
+        elif head_dim != BLOCK_D:
+            keys = tl.load(k_cache + at, mask=(d < head_dim)[None, :], other=0.0)
+            values = tl.load(v_cache + at, mask=(d < head_dim)[None, :], other=0.0)
+        else:
+            keys = tl.load(k_cache + at)
+            values = tl.load(v_cache + at)
+        keys = keys.to(qs.dtype)
+        values = values.to(qs.dtype)
+        s = _scores(
+            qs, keys, key, position, slope, scale, window, softcap, has_window, has_softcap, has_alibi, MASKED
+        )  # fmt: skip
+        if MASKED:
+            s = tl.where((key < end)[None, :], s, float("-inf"))
+        now = tl.maximum(highest, tl.max(s, axis=1))
+        shift = now
+        if MASKED:
+            shift = tl.where(now == float("-inf"), 0.0, now)
+        p = tl.exp2(s - shift[:, None])
+        rescale = tl.exp2(highest - shift)
+        total = total * rescale + tl.sum(p, axis=1)
+        acc = tl.dot(p.to(values.dtype), values, acc * rescale[:, None], input_precision="ieee")
+        highest = now
+    return acc, total, highest
+
+
+@triton.jit
+def attention_tiles_kernel(
+    q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
+    out, partial, lse, tiles, max_pages, scale, window, softcap,
+    num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
+    q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
+    has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    GROUP: tl.constexpr = num_heads // num_kv_heads
+    pid = tl.program_id(0)
+    split = pid % num_splits
+    kv_head = (pid // num_splits) % num_kv_heads
+    tile = tiles - 1 - pid // (num_splits * num_kv_heads)  # the last tiles see the most keys
+    seq = tl.load(tile_seq + tile)
+    first = tl.load(tile_first + tile)
+    queries = tl.load(seq_queries + seq)
+    context = tl.load(seq_context + seq)
+    begin_row = tl.load(seq_start + seq) + first
+    tokens = tl.minimum(queries - first, tile_tokens)
+    first_position = context - queries + first
+
+    row = tl.arange(0, BLOCK_M)
+    token = row // GROUP
+    head = kv_head * GROUP + row % GROUP
+    row_inside = (row < tile_tokens * GROUP) & (token < tokens)
+    # Rows past the last token see as much as it does; nothing of them is stored.
+    position = first_position + tl.minimum(token, tokens - 1)
+    d = tl.arange(0, BLOCK_D)
+    q_row = (begin_row + token).to(tl.int64)
+    q_at = q + (q_row * q_stride + head * head_dim)[:, None] + d[None, :]
+    q_inside = row_inside[:, None] & (d < head_dim)[None, :]
+    qs = tl.load(q_at, mask=q_inside, other=0.0)
+    if q.dtype.element_ty != k_cache.dtype.element_ty:
+        qs = qs.to(tl.float32)
+
+    # Pages that any row of this tile sees, and this split's share of them.
+    limit = first_position + tokens
+    low = 0
+    if has_window:
+        low = tl.maximum(first_position - window + 1, 0)
+    first_page = low // page_size
+    pages = tl.cdiv(limit, page_size) - first_page
+    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
+    begin = (first_page + split * share) * page_size
+    end = tl.minimum((first_page + tl.minimum((split + 1) * share, pages)) * page_size, limit)
+    full = begin  # keys before it are seen by every row
+    if not has_window:
+        full += tl.maximum(tl.minimum(end, first_position + 1) - begin, 0) // BLOCK_N * BLOCK_N
+
+    page_entry = page_table + seq.to(tl.int64) * max_pages
+    slope = tl.zeros((BLOCK_M,), dtype=tl.float32)
+    if has_alibi:
+        slope = tl.load(slopes + head, mask=row_inside, other=0.0) * 1.4426950408889634
+    highest = tl.full((BLOCK_M,), float("-inf"), dtype=tl.float32)
+    total = tl.zeros((BLOCK_M,), dtype=tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_D), dtype=tl.float32)
+    acc, total, highest = _walk(
+        acc, total, highest, qs, k_cache, v_cache, page_entry, begin, full, limit - 1, position, slope, kv_head,
+        scale, window, softcap, num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, False, BLOCK_N,
+        BLOCK_D,
+    )  # fmt: skip
+    acc, total, highest = _walk(
+        acc, total, highest, qs, k_cache, v_cache, page_entry, full, end, limit - 1, position, slope, kv_head,
+        scale, window, softcap, num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, True, BLOCK_N,
+        BLOCK_D,
+    )  # fmt: skip
+
+    result = acc / tl.where(total == 0.0, 1.0, total)[:, None]
+    out_row = q_row * num_heads + head
+    if num_splits == 1:
+        tl.store(out + out_row[:, None] * head_dim + d[None, :], result.to(out.dtype.element_ty), mask=q_inside)
+    else:
+        slot = out_row * num_splits + split
+        tl.store(partial + slot[:, None] * head_dim + d[None, :], result, mask=q_inside)
+        tl.store(lse + slot, highest + tl.log2(total), mask=row_inside)
+
+
+_COMMON = attention.ATTENTION
+
+ATTENTION_TILES = Kernel(
+    name="attention_tiles",
+    doc=_COMMON.doc + "; keys in tiles of BLOCK_N whatever the pages are",
+    fn=attention_tiles_kernel,
+    key=list(_COMMON.key),
+    args=list(_COMMON.args),
+    grid=_COMMON.grid,
+    reference=attention.attention_reference,
+    cases=attention.attention_cases,
+    uneven=True,
+    default_tiles=[
+        {
+            "BLOCK_M": "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))", "BLOCK_N": 32,
+            "BLOCK_D": "max(16, next_pow2(head_dim))", "num_warps": 4,
+        }
+    ],
+)  # fmt: skip
+
+KERNELS = [ATTENTION_TILES]
