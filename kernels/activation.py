@@ -13,6 +13,19 @@ from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
+def activate(v, activation: tl.constexpr):
+    """0 SiLU, 1 GELU with tanh, 2 GELU with erf, of f32."""
+    if activation == 0:
+        return v / (1.0 + tl.exp(0.0 - v))
+    elif activation == 1:
+        # 0.5 (1 + tanh z) = 1 / (1 + exp(-2 z))
+        z = 0.7978845608028654 * (v + 0.044715 * v * v * v)
+        return v / (1.0 + tl.exp(-2.0 * z))
+    else:
+        return 0.5 * v * (1.0 + tl.erf(v * 0.7071067811865476))
+
+
+@triton.jit
 def _gated(
     gate,
     up,
@@ -24,8 +37,7 @@ def _gated(
     dim: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One program: BLOCK columns of one row. activation: 0 SiLU, 1 GELU with tanh, 2 GELU with
-    erf."""
+    """One program: BLOCK columns of one row."""
     blocks: tl.constexpr = (dim + BLOCK - 1) // BLOCK
     program = tl.program_id(0)
     row = (program // blocks).to(tl.int64)
@@ -33,14 +45,7 @@ def _gated(
     inside = column < dim
     g = tl.load(gate + row * gate_stride + column, mask=inside, other=0.0).to(tl.float32)
     u = tl.load(up + row * up_stride + column, mask=inside, other=0.0).to(tl.float32)
-    if activation == 0:
-        active = g / (1.0 + tl.exp(-g))
-    elif activation == 1:
-        # 0.5 (1 + tanh z) = 1 / (1 + exp(-2 z))
-        z = 0.7978845608028654 * (g + 0.044715 * g * g * g)
-        active = g / (1.0 + tl.exp(-2.0 * z))
-    else:
-        active = 0.5 * g * (1.0 + tl.erf(g * 0.7071067811865476))
+    active = activate(g, activation)
     tl.store(out + row * dim + column, (active * u).to(out.dtype.element_ty), mask=inside)
 
 

@@ -23,6 +23,49 @@ from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Toleranc
 
 
 @triton.jit
+def tile_queries(tile_seq, tile_first, seq_start, seq_queries, seq_context, tile, tile_tokens: tl.constexpr):
+    """Of tile `tile`: its sequence, its first row of q, how many tokens it holds, the position of the first."""
+    seq = tl.load(tile_seq + tile)
+    first = tl.load(tile_first + tile)
+    queries = tl.load(seq_queries + seq)
+    context = tl.load(seq_context + seq)
+    begin_row = tl.load(seq_start + seq) + first
+    return seq, begin_row, tl.minimum(queries - first, tile_tokens), context - queries + first
+
+
+@triton.jit
+def split_of_pages(
+    first_position, end, window, split,
+    page_size: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr, has_window: tl.constexpr,
+):  # fmt: skip
+    """Pages [begin, end) that split `split` takes of those that hold what queries from `first_position` on see
+    before position `end`."""
+    begin = 0
+    if has_window:
+        begin = tl.maximum(first_position - window + 1, 0)
+    first_page = begin // page_size
+    pages = tl.cdiv(end, page_size) - first_page
+    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
+    return first_page + split * share, first_page + tl.minimum((split + 1) * share, pages)
+
+
+@triton.jit
+def store_result(
+    acc, total, highest, out, partial, lse, out_row, split, row_inside, inside,
+    head_dim: tl.constexpr, num_splits: tl.constexpr,
+):  # fmt: skip
+    """Rows `out_row` of the output, or this split's share of them and its weight, log2."""
+    d = tl.arange(0, acc.shape[1])
+    result = acc / tl.where(total == 0.0, 1.0, total)[:, None]
+    if num_splits == 1:
+        tl.store(out + out_row[:, None] * head_dim + d[None, :], result.to(out.dtype.element_ty), mask=inside)
+    else:
+        slot = out_row * num_splits + split
+        tl.store(partial + slot[:, None] * head_dim + d[None, :], result, mask=inside)
+        tl.store(lse + slot, highest + tl.log2(total), mask=row_inside)
+
+
+@triton.jit
 def attention_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
     out, partial, lse, tiles, max_pages, scale, window, softcap,
@@ -37,13 +80,9 @@ def attention_kernel(
     split = pid % num_splits
     kv_head = (pid // num_splits) % num_kv_heads
     tile = pid // (num_splits * num_kv_heads)
-    seq = tl.load(tile_seq + tile)
-    first = tl.load(tile_first + tile)
-    queries = tl.load(seq_queries + seq)
-    context = tl.load(seq_context + seq)
-    begin_row = tl.load(seq_start + seq) + first
-    tokens = tl.minimum(queries - first, tile_tokens)
-    first_position = context - queries + first
+    seq, begin_row, tokens, first_position = tile_queries(
+        tile_seq, tile_first, seq_start, seq_queries, seq_context, tile, tile_tokens
+    )
 
     row = tl.arange(0, BLOCK_M)
     token = row // GROUP
@@ -60,16 +99,10 @@ def attention_kernel(
     if not SAME:
         qs = qs.to(tl.float32)
 
-    # Positions that any row of this tile sees, as pages, and this split's share of them.
     end = first_position + tokens
-    begin = 0
-    if has_window:
-        begin = tl.maximum(first_position - window + 1, 0)
-    first_page = begin // page_size
-    pages = tl.cdiv(end, page_size) - first_page
-    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
-    page_begin = first_page + split * share
-    page_end = first_page + tl.minimum((split + 1) * share, pages)
+    page_begin, page_end = split_of_pages(
+        first_position, end, window, split, page_size, num_splits, split_pages, has_window
+    )
 
     in_page = tl.arange(0, page_size)
     page_entry = page_table + seq.to(tl.int64) * max_pages
@@ -118,14 +151,9 @@ def attention_kernel(
             acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
         highest = now
 
-    result = acc / tl.where(total == 0.0, 1.0, total)[:, None]
-    out_row = q_row * num_heads + head
-    if num_splits == 1:
-        tl.store(out + out_row[:, None] * head_dim + d[None, :], result.to(out.dtype.element_ty), mask=q_inside)
-    else:
-        slot = out_row * num_splits + split
-        tl.store(partial + slot[:, None] * head_dim + d[None, :], result, mask=q_inside)
-        tl.store(lse + slot, highest + tl.log2(total), mask=row_inside)
+    store_result(
+        acc, total, highest, out, partial, lse, q_row * num_heads + head, split, row_inside, q_inside, head_dim, num_splits
+    )
 
 
 @triton.jit

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from kernels import attention
+from kernels.attention import split_of_pages, store_result, tile_queries
 from kernels.spec import Kernel
 
 
@@ -102,13 +103,9 @@ def attention_tiles_kernel(
     split = pid % num_splits
     kv_head = (pid // num_splits) % num_kv_heads
     tile = tiles - 1 - pid // (num_splits * num_kv_heads)  # the last tiles see the most keys
-    seq = tl.load(tile_seq + tile)
-    first = tl.load(tile_first + tile)
-    queries = tl.load(seq_queries + seq)
-    context = tl.load(seq_context + seq)
-    begin_row = tl.load(seq_start + seq) + first
-    tokens = tl.minimum(queries - first, tile_tokens)
-    first_position = context - queries + first
+    seq, begin_row, tokens, first_position = tile_queries(
+        tile_seq, tile_first, seq_start, seq_queries, seq_context, tile, tile_tokens
+    )
 
     row = tl.arange(0, BLOCK_M)
     token = row // GROUP
@@ -124,16 +121,12 @@ def attention_tiles_kernel(
     if q.dtype.element_ty != k_cache.dtype.element_ty:
         qs = qs.to(tl.float32)
 
-    # Pages that any row of this tile sees, and this split's share of them.
     limit = first_position + tokens
-    low = 0
-    if has_window:
-        low = tl.maximum(first_position - window + 1, 0)
-    first_page = low // page_size
-    pages = tl.cdiv(limit, page_size) - first_page
-    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
-    begin = (first_page + split * share) * page_size
-    end = tl.minimum((first_page + tl.minimum((split + 1) * share, pages)) * page_size, limit)
+    page_begin, page_end = split_of_pages(
+        first_position, limit, window, split, page_size, num_splits, split_pages, has_window
+    )
+    begin = page_begin * page_size
+    end = tl.minimum(page_end * page_size, limit)
     full = begin  # keys before it are seen by every row
     if not has_window:
         full += tl.maximum(tl.minimum(end, first_position + 1) - begin, 0) // BLOCK_N * BLOCK_N
@@ -156,17 +149,14 @@ def attention_tiles_kernel(
         BLOCK_D,
     )  # fmt: skip
 
-    result = acc / tl.where(total == 0.0, 1.0, total)[:, None]
-    out_row = q_row * num_heads + head
-    if num_splits == 1:
-        tl.store(out + out_row[:, None] * head_dim + d[None, :], result.to(out.dtype.element_ty), mask=q_inside)
-    else:
-        slot = out_row * num_splits + split
-        tl.store(partial + slot[:, None] * head_dim + d[None, :], result, mask=q_inside)
-        tl.store(lse + slot, highest + tl.log2(total), mask=row_inside)
+    store_result(
+        acc, total, highest, out, partial, lse, q_row * num_heads + head, split, row_inside, q_inside, head_dim, num_splits
+    )
 
 
 _COMMON = attention.ATTENTION
+_ROWS = "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))"
+_HEAD = "max(16, next_pow2(head_dim))"
 
 ATTENTION_TILES = Kernel(
     name="attention_tiles",
@@ -179,10 +169,11 @@ ATTENTION_TILES = Kernel(
     cases=attention.attention_cases,
     uneven=True,
     default_tiles=[
-        {
-            "BLOCK_M": "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))", "BLOCK_N": 32,
-            "BLOCK_D": "max(16, next_pow2(head_dim))", "num_warps": 4,
-        }
+        {"when": "q_dtype == 'f32' or cache_dtype == 'f32'", "BLOCK_M": _ROWS, "BLOCK_N": 32, "BLOCK_D": _HEAD, "num_warps": "4 if tile_tokens == 1 else 8"},
+        {"when": "tile_tokens == 1", "BLOCK_M": _ROWS, "BLOCK_N": 64, "BLOCK_D": _HEAD, "num_warps": 2, "num_stages": 2},
+        {"BLOCK_M": _ROWS, "BLOCK_N": 64, "BLOCK_D": _HEAD, "num_stages": 2},
+        {"BLOCK_M": _ROWS, "BLOCK_N": 32, "BLOCK_D": _HEAD, "num_warps": 8},
+        {"BLOCK_M": _ROWS, "BLOCK_N": 16, "BLOCK_D": _HEAD, "num_warps": 8, "num_stages": 1},
     ],
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from kernels import linear_cases, linear_reference
+from kernels.activation import activate
 from kernels.activation_codes import SECOND, TERMS, encode_groups
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
@@ -140,6 +141,26 @@ def _rows_times_codes(
 
 
 @triton.jit
+def _codes_product(
+    x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
+    terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, DOT: tl.constexpr,
+):  # fmt: skip
+    """_rows_times_codes, without masks where all rows are inside."""
+    if row.shape[0] == 1 or all_inside:
+        acc = _rows_times_codes(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, k, bits, zero, group, has_min, DOT, True,
+        )  # fmt: skip
+    else:
+        acc = _rows_times_codes(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, k, bits, zero, group, has_min, DOT, False,
+        )  # fmt: skip
+    return acc
+
+
+@triton.jit
 def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, code_dtype: tl.constexpr):
     """As _weight_tile for one panel of 16-bit weights, unchanged: a word is two columns of a row, as an instruction
     that multiplies pairs wants them."""
@@ -257,14 +278,13 @@ def _rows_times_tiles(
 
 
 @triton.jit
-def _activate(v, gate: tl.constexpr):
-    if gate == 1:
-        return v / (1.0 + tl.exp(0.0 - v))
-    elif gate == 2:
-        inner = 0.7978845608028654 * (v + 0.044715 * v * v * v)
-        return v / (1.0 + tl.exp(-2.0 * inner))  # 0.5 v (1 + tanh(inner))
-    else:
-        return 0.5 * v * (1.0 + tl.erf(v * 0.7071067811865476))
+def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: tl.constexpr):
+    """act(acc) * up + bias[column] for f32 [rows, columns]; gate 0: acc + bias."""
+    if gate != 0:
+        acc = activate(acc, gate - 1) * up
+    if has_bias:
+        acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
+    return acc
 
 
 @triton.jit
@@ -279,7 +299,7 @@ def linear_kernel(
     block_n = pid // blocks_m  # neighbours share weights
     row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = row < rows
-    row_end = (pid % blocks_m + 1) * BLOCK_M
+    all_inside = (pid % blocks_m + 1) * BLOCK_M <= rows
     local = tl.arange(0, BLOCK_N)
     if BLOCK_N == 32:
         panel = block_n.to(tl.int64)
@@ -290,29 +310,19 @@ def linear_kernel(
         lane = local % 32
     if DOT == 2 or DOT == 3:
         tl.static_assert(BLOCK_N == 32)
-        if BLOCK_M == 1 or row_end <= rows:
-            acc = _rows_times_codes(
-                x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-                terms, k, bits, zero, group, has_min, DOT, True,
-            )  # fmt: skip
-        else:
-            acc = _rows_times_codes(
-                x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-                terms, k, bits, zero, group, has_min, DOT, False,
-            )  # fmt: skip
+        acc = _codes_product(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
+            terms, k, bits, zero, group, has_min, DOT,
+        )  # fmt: skip
+        up = acc
         if gate != 0:
-            if BLOCK_M == 1 or row_end <= rows:
-                up = _rows_times_codes(
-                    x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-                    terms, k, bits, zero, group, has_min, DOT, True,
-                )  # fmt: skip
-            else:
-                up = _rows_times_codes(
-                    x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-                    terms, k, bits, zero, group, has_min, DOT, False,
-                )  # fmt: skip
-    elif DOT == 1 and k % BLOCK_K == 0:
-        if row_end <= rows:
+            up = _codes_product(
+                x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, all_inside, panel,
+                terms, k, bits, zero, group, has_min, DOT,
+            )  # fmt: skip
+    elif DOT == 1 or DOT == 4:
+        # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
+        if DOT == 1 and k % BLOCK_K == 0 and all_inside:
             acc, up = _rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
                 k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, True,
@@ -322,26 +332,19 @@ def linear_kernel(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
                 k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
             )  # fmt: skip
-    elif DOT == 1 or DOT == 4:
-        acc, up = _rows_times_tiles(
-            x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-            k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
-        )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)
         first = pid % blocks_m
         acc = _row_times_panels(
             x, codes, scales, mins, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
         )
+        up = acc
         if gate != 0:
             up = _row_times_panels(
                 x, codes2, scales2, mins2, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
             )
-    if gate != 0:
-        acc = _activate(acc, gate) * up
     column = block_n * BLOCK_N + local
-    if has_bias:
-        acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
+    acc = gated(acc, up, bias, column, n, has_bias, gate)
     out_at = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
     inside = row_inside[:, None] & (column < n)[None, :]
     if residual:

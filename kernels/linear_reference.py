@@ -48,7 +48,7 @@ def linear_reference(key, args):
     y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
     if key["gate"]:
         up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
-        y = _activation(y, key["gate"]) * up
+        y = activation(y, key["gate"]) * up
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()
@@ -61,7 +61,7 @@ def linear_reference(key, args):
     return {"out": out}
 
 
-def _activation(v, gate):
+def activation(v, gate):
     if gate == GATE_SILU:
         return v / (1 + np.exp(-v))
     if gate == GATE_GELU_TANH:

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from kernels import linear_rows_cases
-from kernels.linear import _activate
+from kernels.linear import gated
 from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
 
 
@@ -62,10 +62,7 @@ def _finish(
     n: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
 ):  # fmt: skip
     """What follows the product of [rows, columns], and the store."""
-    if gate != 0:
-        acc = _activate(acc, gate) * up
-    if has_bias:
-        acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
+    acc = gated(acc, up, bias, column, n, has_bias, gate)
     at = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
     inside = (row < rows)[:, None] & (column < n)[None, :]
     if residual:
@@ -86,11 +83,7 @@ def _put(
     gate: tl.constexpr,
 ):  # fmt: skip
     """As _finish, for the tile at `row` and `column`, through the copy engine; that adds by itself."""
-    if gate != 0:
-        acc = _activate(acc, gate) * up
-    if has_bias:
-        columns = column + tl.arange(0, acc.shape[1])
-        acc += tl.load(bias + columns, mask=columns < n, other=0.0)[None, :]
+    acc = gated(acc, up, bias, column + tl.arange(0, acc.shape[1]), n, has_bias, gate)
     if residual:
         out_tiles.atomic_add([row, column], acc.to(out_tiles.dtype))
     else:
@@ -197,6 +190,9 @@ def linear_rows_kernel(
         _finish(acc, up, bias, out, row, column, rows, n, out_stride, has_bias, residual, gate)
 
 
+_UNTUNED = "x_dtype == 'f32' or k % 64 != 0"
+_TILE_EACH = {"PROGRAMS": 1 << 30, "PARTS": 1, "LOOP": 0}  # a program for each tile of the output
+
 LINEAR_ROWS = Kernel(
     name="linear_rows",
     doc="out[r, :n] = act(x[r, :] W^T) * (x[r, :] W2^T) + bias (+ out[r, :n]), W [n, k] unquantised, row by row; "
@@ -221,9 +217,16 @@ LINEAR_ROWS = Kernel(
     select="rows",
     reference=linear_rows_cases.linear_rows_reference,
     cases=linear_rows_cases.linear_rows_cases,
+    # Through pointers, which every target can; those for the tensor descriptors of Hopper are in its file.
     default_tiles=[
-        {"max": 16, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, "PROGRAMS": 1 << 30, "PARTS": 1, "LOOP": 0},
-        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, "PROGRAMS": 1 << 30, "PARTS": 1, "LOOP": 0},
+        {"max": 1, "MODE": 0, "BLOCK_M": 1, "BLOCK_N": 4, "BLOCK_K": "min(next_pow2(k), 1024)", "GROUP": 1, **_TILE_EACH},
+        {"max": 16, "when": _UNTUNED, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
+        {"when": _UNTUNED, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
+        {"max": 16, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 5},
+        {"max": 64, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 4},
+        {"when": "gate == 0", "MODE": 1, "BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 3, "num_warps": 8},
+        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 3},
+        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
     ],
 )  # fmt: skip
 

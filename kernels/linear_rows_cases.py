@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kernels.dtypes import round_to
-from kernels.linear_reference import _activation
+from kernels.linear_reference import activation
 from kernels.spec import Case, Tolerance
 
 
@@ -16,7 +16,7 @@ def linear_rows_reference(key, args):
     x = args["x"][:rows].astype(np.float64)
     y = x @ args["weights"].astype(np.float64).T
     if key["gate"]:
-        y = _activation(y, key["gate"]) * (x @ args["weights2"].astype(np.float64).T)
+        y = activation(y, key["gate"]) * (x @ args["weights2"].astype(np.float64).T)
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()

@@ -1,8 +1,8 @@
 """Tile choices per target, from targets/*.toml.
 
 `cpu:znver4` looks a kernel up in targets/cpu-znver4.toml, then targets/cpu.toml, then in the
-declaration's default_tiles. A file maps kernel names to ordered lists of choices; see
-docs/architecture.md."""
+declaration's default_tiles. A file maps kernel names to ordered lists of choices, and in its table
+`names` names to values that these use more than once; see docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -37,9 +37,14 @@ def _load(stem: str) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path}: {error}") from None
+    names = table.pop("names", {})
+    return {
+        kernel: [{key: names.get(value, value) for key, value in entry.items()} for entry in entries]
+        for kernel, entries in table.items()
+    }
 
 
 def candidates(kernel: Kernel, target: str) -> tuple[str, list[Mapping[str, Any]]]:

@@ -31,11 +31,8 @@ int64_t tile_bytes(tt::LoadOp load) {
 }
 
 bool is_stream(tt::LoadOp load) {
-  mlir::Attribute policy = load.getCachePolicyAttr();
-  if (!policy) return false;
-  std::string text;
-  llvm::raw_string_ostream(text) << policy;
-  return text.find("evict_first") != std::string::npos;
+  const auto policy = mlir::dyn_cast_or_null<tt::CachePolicyAttr>(load.getCachePolicyAttr());
+  return policy && policy.getEvictionPolicy() == tt::EvictionPolicy::EVICT_FIRST;
 }
 
 // What an address is made of inside a loop's body, in program order.
