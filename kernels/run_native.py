@@ -1,4 +1,5 @@
-"""Compiles a prepared case with nereid-cc and runs it on this CPU, in a child process.
+"""Compiles a prepared case with nereid-cc and runs it on this CPU, in a child process, or, where it is
+compiled for another kind of CPU, under emulation (run_emulated.py).
 
 Every buffer ends at a page that may not be touched, so reading or writing past an end is caught; a
 crash or an endless loop is a failed case, not the end of the run."""
@@ -12,10 +13,11 @@ import os
 import select
 import signal
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from kernels import objects, ttir
+from kernels import objects, run_emulated
 from kernels.conformance import Prepared, check_memory
 from kernels.spec import Ptr
 from kernels.targets import Choice
@@ -27,21 +29,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Buffer:
-    """Shared memory for one array: [canary][array][up to 15 canary bytes][forbidden page]."""
+    """One array in shared memory, at `start`: [canary][array][up to 15 canary bytes]; the page behind
+    is forbidden."""
 
-    def __init__(self, array: np.ndarray) -> None:
-        size = array.nbytes
-        body = -(-(size + 64) // _PAGE) * _PAGE
-        self._map = mmap.mmap(-1, body + _PAGE, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self._bytes = np.frombuffer(self._map, dtype=np.uint8)[:body]
+    def __init__(self, array: np.ndarray, memory: mmap.mmap, start: int) -> None:
+        size, body = array.nbytes, _body_bytes(array)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(memory, start))
+        self._memory = memory
+        self._bytes = np.frombuffer(memory, dtype=np.uint8)[start : start + body]
         self._bytes[:] = _CANARY
         self.begin = (body - size) // 16 * 16
         self.end = self.begin + size
-        self.address = base + self.begin
         self._bytes[self.begin : self.end] = np.frombuffer(array.tobytes(), dtype=np.uint8)
         self._dtype, self._shape = array.dtype, array.shape
-        _libc.mprotect(ctypes.c_void_p(base + body), ctypes.c_size_t(_PAGE), 0)
 
     def array(self) -> np.ndarray:
         return self._bytes[self.begin : self.end].view(self._dtype).reshape(self._shape)
@@ -53,30 +53,76 @@ class _Buffer:
         )
 
 
+def _body_bytes(array: np.ndarray) -> int:
+    return -(-(array.nbytes + 64) // _PAGE) * _PAGE
+
+
 def run_native(prepared: Prepared, choice: Choice, tools: objects.Toolchain) -> list[str]:
     """Problems found; none if the result is right."""
-    kernel = prepared.kernel
-    compiled = objects.compile_choice(kernel, prepared.key, choice, tools)
-    buffers = {name: _Buffer(value) for name, value in prepared.inputs.items() if value is not None}
-    slots = (ctypes.c_uint64 * max(1, len(kernel.args)))()
-    for index, arg in enumerate(kernel.args):
-        if isinstance(arg, Ptr):
-            owner = prepared.owner(arg.name)
-            slots[index] = buffers[owner].address if owner in buffers else 0
-        elif arg.type == "f32":
-            slots[index] = int(np.float32(prepared.scalars[arg.name]).view(np.uint32))
-        else:
-            slots[index] = _sign_extended(
-                prepared.scalars[arg.name], 32 if arg.type in ("i32", "u32") else 64
-            )
-    programs = kernel.grid_size(prepared.key, prepared.scalars, choice.tiles)
-    problem = _in_child(lambda: _launch(compiled, slots, programs))
+    compiled = objects.compile_choice(prepared.kernel, prepared.key, choice, tools)
+    programs = prepared.kernel.grid_size(prepared.key, prepared.scalars, choice.tiles)
+    arrays = {name: value for name, value in prepared.inputs.items() if value is not None}
+    machine = run_emulated.machine_of(compiled.blob)
+    if machine:
+        problem, buffers = _run_emulated(prepared, compiled, programs, arrays, machine)
+    else:
+        problem, buffers = _run_here(prepared, compiled, programs, arrays)
     if problem:
         return [problem]
     problems = check_memory(prepared, {name: buffer.array() for name, buffer in buffers.items()})
     return problems + [
         f"{name}: bytes outside it changed" for name, b in buffers.items() if not b.intact()
     ]
+
+
+def _run_here(
+    prepared: Prepared, compiled: objects.Object, programs: int, arrays: dict[str, np.ndarray]
+) -> tuple[str, dict[str, _Buffer]]:
+    """What went wrong, or "", and the memory afterwards."""
+    buffers, addresses = {}, {}
+    for name, array in arrays.items():
+        body = _body_bytes(array)
+        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
+        buffer = buffers[name] = _Buffer(array, mmap.mmap(-1, body + _PAGE, flags=flags), 0)
+        _libc.mprotect(ctypes.c_void_p(buffer.base + body), ctypes.c_size_t(_PAGE), 0)
+        addresses[name] = buffer.base + buffer.begin
+    slots = _slots(prepared, addresses)
+    values = (ctypes.c_uint64 * max(1, len(slots)))(*slots)
+    return _in_child(lambda: _launch(compiled, values, programs)), buffers
+
+
+def _run_emulated(
+    prepared: Prepared,
+    compiled: objects.Object,
+    programs: int,
+    arrays: dict[str, np.ndarray],
+    machine: run_emulated.Machine,
+) -> tuple[str, dict[str, _Buffer]]:
+    """The same, with offsets in a file for addresses."""
+    with tempfile.TemporaryDirectory(prefix="nereid-case-") as folder:
+        memory = run_emulated.Memory(Path(folder))
+        starts = {name: memory.reserve(_body_bytes(array)) for name, array in arrays.items()}
+        content = memory.map()
+        buffers = {name: _Buffer(arrays[name], content, start) for name, start in starts.items()}
+        slots = _slots(prepared, {name: starts[name] + b.begin for name, b in buffers.items()})
+        pointers = [isinstance(arg, Ptr) for arg in prepared.kernel.args]
+        header = memory.header(pointers, slots, programs, compiled.scratch_bytes)
+        content[: len(header)] = header
+        return memory.run(compiled, machine, TIME_LIMIT), buffers
+
+
+def _slots(prepared: Prepared, addresses: dict[str, int]) -> list[int]:
+    """One 64-bit number for each argument, as docs/cpu-compiler.md says."""
+    slots = []
+    for arg in prepared.kernel.args:
+        if isinstance(arg, Ptr):
+            slots.append(addresses.get(prepared.owner(arg.name), 0))
+        elif arg.type == "f32":
+            slots.append(int(np.float32(prepared.scalars[arg.name]).view(np.uint32)))
+        else:
+            bits = 32 if arg.type in ("i32", "u32") else 64
+            slots.append(_sign_extended(prepared.scalars[arg.name], bits))
+    return slots
 
 
 def _sign_extended(value: int, bits: int) -> int:

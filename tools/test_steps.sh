@@ -87,11 +87,26 @@ step_compiler() {
   done
 }
 
+# Kernel cases compiled for other processors: every fourth for Arm; with --all-targets every one, for each
+# kind of code that there is for Arm and for x86-64.
+step_other_cpus() {
+  if [ -z "$ALL_TARGETS" ]; then
+    pytest_run tests/kernels/test_cases.py --target cpu:neoverse-n1 --every 4
+    return
+  fi
+  local target
+  for target in generic neoverse-n1 neoverse-v2 x86-64-v3 x86-64-v4 cascadelake; do
+    echo "== $target"
+    pytest_run tests/kernels/test_cases.py tests/kernels/test_native.py --target "cpu:$target" || return 1
+  done
+}
+
 # Every kernel case again, through the C++ launcher on the device under test; for a GPU the device
 # contract too, whose test kernels have to be assembled for it.
 step_conformance() {
   local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target=cpu:native
   case $device in
+    cpu:*) target=$device ;;
     cuda* | hip*)
       target=$(build/release/nereid devices --json | $PY -c 'import json, sys
 print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.argv[1]))' "$device")
@@ -150,6 +165,7 @@ run_all_tests() {
   local start=$SECONDS line
   setup_tools
   setup_chromium
+  setup_emulation
   setup_model
   if [ -z "$EXPR" ]; then
     step checks step_checks
@@ -160,6 +176,7 @@ run_all_tests() {
   step cli pytest_run tests/cli
   step server pytest_run tests/server
   step kernels pytest_run tests/kernels ${ALL_TARGETS:+--all-targets}
+  step other-cpus step_other_cpus
   if [ -z "$EXPR" ]; then step conformance step_conformance; fi
   if [ -z "$FAST" ] || [ -n "$EXPR" ]; then step compiler step_compiler; fi
   if [ -z "$FAST$EXPR" ]; then

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kDevicesFooter = R"(
 The first one that works is what '--device auto' takes. "targets" are what 'nereid compile --target'
-accepts for it, best first.)";
+accepts for it, best first. Those of the processor are devices too: '--device cpu:x86-64-v3'.)";
 
 // A line of the list: a device, or a driver without one.
 struct Listed {

@@ -58,7 +58,10 @@ void add_load_format_options(CLI::App& command, ModelOptions& options) {
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   add_model_option(command, options);
-  command.add_option("--device", options.device, "Device, see 'nereid devices'")
+  command
+      .add_option(
+          "--device", options.device,
+          "Device, see 'nereid devices'; cpu:TARGET: the processor as if it were an older one")
       ->capture_default_str();
   add_dtype_option(command, options);
   add_load_format_options(command, options);

@@ -36,13 +36,16 @@ void fill_x86(const std::set<std::string>& enabled, TargetInfo& info) {
   info.has_f16c = has("f16c");
   info.has_avx512f = has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl");
   info.has_bf16_dot = info.has_avx512f && has("avx512bf16");
-  info.has_vnni = info.has_avx512f && has("avx512vnni");
+  info.has_avx2 = has("avx2");
+  info.has_int8_dot = info.has_avx512f && has("avx512vnni");
   info.vector_bytes = info.has_avx512f ? 64 : has("avx") ? 32 : 16;
   info.vector_registers = info.has_avx512f ? 32 : 16;
 }
 
-void fill_arm(TargetInfo& info) {
+void fill_arm(const std::set<std::string>& enabled, TargetInfo& info) {
   info.arch = Arch::kAArch64;
+  info.has_bf16_dot = enabled.contains("bf16");
+  info.has_int8_dot = enabled.contains("dotprod");
   info.has_fma = true;
   info.has_f16c = true;
   info.vector_bytes = 16;
@@ -109,7 +112,7 @@ Result<TargetInfo> make_target(std::string_view name) {
   if (triple.isX86() && triple.isArch64Bit())
     fill_x86(enabled, info);
   else if (triple.isAArch64())
-    fill_arm(info);
+    fill_arm(enabled, info);
   else
     return error("--cpu: found target {}, expected x86-64 or aarch64", info.triple);
   // One long register width: keep LLVM from shrinking our 512-bit vectors to 256 bits.

@@ -23,8 +23,9 @@ struct TargetInfo {
   bool has_fma = false;
   bool has_f16c = false;      // f16 <-> f32 conversions in hardware
   bool has_avx512f = false;   // with BW, DQ, VL: masks in registers, masked loads and stores
-  bool has_bf16_dot = false;  // vdpbf16ps, vcvtneps2bf16
-  bool has_vnni = false;      // vpdpbusd on 512-bit vectors
+  bool has_avx2 = false;      // vpmaddubsw and vpmaddwd on 256-bit vectors
+  bool has_bf16_dot = false;  // vdpbf16ps and vcvtneps2bf16 on 512-bit vectors; bfdot and bfcvtn
+  bool has_int8_dot = false;  // vpdpbusd on 512-bit vectors; sdot
 
   int lanes(int element_bytes) const { return vector_bytes / element_bytes; }
 };

@@ -13,11 +13,24 @@ namespace nereid {
 namespace {
 
 constexpr std::array<Driver, 4> kDrivers = {{
-    {"cuda", "NVIDIA GPUs", &create_cuda_device, &count_cuda_devices},
-    {"hip", "AMD GPUs", &create_hip_device, &count_hip_devices},
-    {"cpu", "this machine's processor", &create_cpu_device},
-    {"null", "checks launches and runs nothing", &create_null_device},
+    {"cuda", "NVIDIA GPUs", "[:N]", &create_cuda_device, &count_cuda_devices},
+    {"hip", "AMD GPUs", "[:N]", &create_hip_device, &count_hip_devices},
+    {"cpu", "this machine's processor", "[:TARGET]", &create_cpu_device},
+    {"null", "checks launches and runs nothing", "", &create_null_device},
 }};
+
+// What follows the colon: which GPU, or which target of the processor.
+Status read_suffix(const Driver& driver, std::string_view name, DeviceOptions& options) {
+  if (driver.count == nullptr) {
+    options.target = name;
+    return {};
+  }
+  const std::string_view suffix = name.substr(name.find(':') + 1);
+  NEREID_TRY(const int64_t ordinal,
+             parse_int(suffix, fmt::format("device {}:N", driver.name), 0, 1023));
+  options.ordinal = static_cast<int>(ordinal);
+  return {};
+}
 
 }  // namespace
 
@@ -32,7 +45,7 @@ Result<std::unique_ptr<Device>> create_device(std::string_view name, const Devic
   std::string known = "auto";
   std::string failures;
   for (const Driver& driver : kDrivers) {
-    known += fmt::format(", {}{}", driver.name, driver.count != nullptr ? "[:N]" : "");
+    known += fmt::format(", {}{}", driver.name, driver.suffix);
     if (wanted == "auto" && colon == std::string_view::npos &&
         driver.name != std::string_view("null")) {
       auto device = driver.create(options);
@@ -41,10 +54,8 @@ Result<std::unique_ptr<Device>> create_device(std::string_view name, const Devic
     }
     if (wanted != driver.name) continue;
     if (colon != std::string_view::npos) {
-      if (driver.count == nullptr) continue;
-      NEREID_TRY(const int64_t ordinal,
-                 parse_int(name.substr(colon + 1), fmt::format("device {}:N", wanted), 0, 1023));
-      chosen.ordinal = static_cast<int>(ordinal);
+      if (*driver.suffix == '\0') continue;
+      NEREID_RETURN_IF_ERROR(read_suffix(driver, name, chosen));
     }
     return driver.create(chosen);
   }

@@ -15,12 +15,15 @@ struct DeviceOptions {
   int ordinal = 0;          // cuda, hip: which GPU
   int num_threads = 0;      // cpu: with the calling thread; 0: one per core this process may use
   bool pin_threads = true;  // cpu: workers stay on their core when every core is used
-  std::string target;       // null: the target it stands for; empty: that of this machine's cpu
+  // null: the target it stands for. cpu: the best that is used, of those the processor can run.
+  // Empty: what this machine's processor runs best.
+  std::string target;
 };
 
 struct Driver {
   const char* name;
   const char* description;
+  const char* suffix;  // what may follow the name, for messages: "[:N]"
   Result<std::unique_ptr<Device>> (*create)(const DeviceOptions& options);
   Result<int> (*count)() = nullptr;  // devices of this driver, usable or not; null: one
 };
@@ -28,8 +31,9 @@ struct Driver {
 // Best first; the null driver is last.
 std::span<const Driver> drivers();
 
-// A driver's name, or for its second device "cuda:1". "auto" opens the first driver that works,
-// never the null driver.
+// A driver's name, or for its second device "cuda:1", or for this processor as if it were another
+// one "cpu:x86-64-v3" (a pack target). "auto" opens the first driver that works, never the null
+// driver.
 Result<std::unique_ptr<Device>> create_device(std::string_view name,
                                               const DeviceOptions& options = {});
 

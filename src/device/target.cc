@@ -10,8 +10,9 @@ namespace {
 
 // Names of processors as nereid-cc takes them, with a dot product of bf16 pairs (AVX-512 BF16, Arm
 // BF16).
-constexpr std::array<std::string_view, 5> kFastCpus = {
-    "cpu:znver4", "cpu:znver5", "cpu:sapphirerapids", "cpu:graniterapids", "cpu:neoverse-v2"};
+constexpr std::array<std::string_view, 7> kFastCpus = {
+    "cpu:znver4",        "cpu:znver5",      "cpu:cooperlake", "cpu:sapphirerapids",
+    "cpu:graniterapids", "cpu:neoverse-v1", "cpu:neoverse-v2"};
 
 }  // namespace
 

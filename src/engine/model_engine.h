@@ -20,7 +20,7 @@ class ModelEngine final : public Engine {
 
   const ModelConfig& config() const override { return source_->config(); }
   const GenerationDefaults& generation_defaults() const override { return source_->generation(); }
-  const DeviceInfo& device_info() const override { return device_->info(); }
+  const DeviceInfo& device_info() const override { return device_info_; }
   int32_t max_context() const override { return max_context_; }
   DType compute_dtype() const override { return compute_dtype_; }
   Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const override {
@@ -69,6 +69,7 @@ class ModelEngine final : public Engine {
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<Device> traced_device_;
   Device* active_device_ = nullptr;  // traced_device_ when there is a trace
+  DeviceInfo device_info_;           // the device's, with the target of the pack
   std::optional<Pack> pack_;
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Runner> runner_;

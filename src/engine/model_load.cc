@@ -15,6 +15,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const LoadOptions& options) {
 
 Status ModelEngine::open_device(const LoadOptions& options) {
   NEREID_TRY(device_, create_device(options.device, {.num_threads = options.threads}));
+  device_info_ = device_->info();
   active_device_ = device_.get();
   if (options.trace_path.empty()) return {};
   trace_path_ = options.trace_path;
@@ -31,10 +32,25 @@ Status ModelEngine::open_kernels(const LoadOptions& options) {
     launcher_ = std::make_unique<Launcher>(*active_device_, nullptr);
     return {};
   }
-  NEREID_TRY(const auto request, record_kernels(*source_, options, info));
-  const PackBuildOptions build = {.targets = info.targets, .on_progress = options.on_pack_progress};
+  const auto record_for = [&](const std::string& target) -> Result<KernelRequest> {
+    DeviceInfo other = info;
+    other.target = target;
+    return record_kernels(*source_, options, other);
+  };
+  const PackBuildOptions build = {
+      .targets = info.targets,
+      .on_progress = options.on_pack_progress,
+      .request_for = [&](const std::string& target) -> Result<PackRequest> {
+        NEREID_TRY(KernelRequest other, record_for(target));
+        return std::move(other.pack);
+      }};
+  NEREID_TRY(auto request, record_for(info.target));
   NEREID_TRY(pack_, options.pack_path.empty() ? open_or_build_pack(request.pack, build)
                                               : open_pack(options.pack_path, request.pack, build));
+  if (pack_->target() != info.target) {  // an older machine's, whose numerics may be others
+    NEREID_TRY(request, record_for(pack_->target()));
+    device_info_.target = pack_->target();
+  }
   launcher_ = std::make_unique<Launcher>(*active_device_, &*pack_);
   const Status prepared = launcher_->prepare(request.variants);
   if (!prepared && !options.pack_path.empty()) {
@@ -57,11 +73,11 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
   NEREID_RETURN_IF_ERROR(engine->open_device(options));
   NEREID_TRY_CONTEXT(auto spec, models::decoder_spec(engine->source_->config()),
                      options.model_path);
+  NEREID_RETURN_IF_ERROR(engine->open_kernels(options));
   NEREID_TRY(const RunnerOptions runner_options,
-             runner_options_for(*engine->source_, options, engine->device_->info()));
+             runner_options_for(*engine->source_, options, engine->device_info_));
   engine->compute_dtype_ = runner_options.types.compute;
   engine->max_context_ = runner_options.max_context;
-  NEREID_RETURN_IF_ERROR(engine->open_kernels(options));
   NEREID_TRY_CONTEXT(engine->runner_,
                      Runner::create(*engine->launcher_, *engine->source_, std::move(spec),
                                     runner_options, options.on_load_progress),

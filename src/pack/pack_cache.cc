@@ -59,15 +59,23 @@ std::vector<std::string> runnable_targets(const PackRequest& request,
   return options.targets.empty() ? std::vector{request.target} : options.targets;
 }
 
-// The same kernels for an older machine that this one can stand in for.
+Result<PackRequest> request_for(const std::string& target, const PackRequest& request,
+                                const PackBuildOptions& options) {
+  if (options.request_for) return options.request_for(target);
+  PackRequest other = request;
+  other.target = target;
+  return other;
+}
+
+// The model's kernels for an older machine that this one can stand in for.
 std::optional<Pack> find_older_pack(const PackRequest& request, const PackBuildOptions& options) {
   for (const std::string& target : options.targets) {
     if (target == request.target) continue;
-    PackRequest other = request;
-    other.target = target;
-    const auto path = cached_pack_path(other);
+    const auto other = request_for(target, request, options);
+    if (!other) continue;
+    const auto path = cached_pack_path(*other);
     if (!path || !is_file(*path)) continue;
-    if (auto pack = open_pack(*path, request, options)) return std::move(*pack);
+    if (auto pack = open_pack(*path, *other, options)) return std::move(*pack);
   }
   return std::nullopt;
 }

@@ -26,6 +26,8 @@ struct PackBuildOptions {
   bool allow_build = true;
   // Called while a pack is built: variants done, variants in all, the last one.
   std::function<void(int done, int total, const std::string& what)> on_progress;
+  // What the model needs of a pack for another of `targets`; null: the same kernels.
+  std::function<Result<PackRequest>(const std::string& target)> request_for;
 };
 
 // "<cache>/packs/<target>-<digest>.pack"

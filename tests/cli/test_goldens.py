@@ -48,9 +48,9 @@ def test_there_are_goldens() -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_tiny_model(nereid: Nereid, name: str) -> None:
+def test_tiny_model(nereid: Nereid, name: str, device) -> None:
     golden = json.loads((DATA / f"{name}.golden.json").read_text())["cases"]
-    results = evaluate(nereid, tiny_path(name), [case["token_ids"] for case in golden], "--dtype", "f32")
+    results = evaluate(nereid, tiny_path(name), [case["token_ids"] for case in golden], "--dtype", "f32", *device)
     for case, result in zip(golden, results, strict=True):
         assert result["logprobs"][0] is None
         for ours, theirs in zip(result["logprobs"][1:], case["logprobs"][1:], strict=True):
@@ -80,16 +80,16 @@ def mean_difference(results: list[Any]) -> float:
     return sum(differences) / len(differences)
 
 
-def test_smollm2_f32_log_probabilities(nereid: Nereid) -> None:
-    results = evaluate(nereid, DEFAULT_MODEL, [all_tokens(case) for case in SMOLLM2], "--dtype", "f32")
+def test_smollm2_f32_log_probabilities(nereid: Nereid, device) -> None:
+    results = evaluate(nereid, DEFAULT_MODEL, [all_tokens(case) for case in SMOLLM2], "--dtype", "f32", *device)
     assert mean_difference(results) < F32_LIMIT
     for result, case in zip(results, SMOLLM2, strict=True):
         best = [top[0][0] for top in result["top_logprobs"]]
         assert best[len(case["prompt_token_ids"]) - 1 : -1] == case["token_ids"]
 
 
-def test_smollm2_default_log_probabilities(nereid: Nereid) -> None:
-    results = evaluate(nereid, DEFAULT_MODEL, [all_tokens(case) for case in SMOLLM2])
+def test_smollm2_default_log_probabilities(nereid: Nereid, device) -> None:
+    results = evaluate(nereid, DEFAULT_MODEL, [all_tokens(case) for case in SMOLLM2], *device)
     assert mean_difference(results) <= DEFAULT_LIMIT
 
 
@@ -106,7 +106,7 @@ def test_smollm2_prompts_are_tokenised_alike(nereid: Nereid) -> None:
 
 
 @pytest.mark.parametrize("index", range(len(SMOLLM2)))
-def test_smollm2_f32_greedy_reply(nereid: Nereid, index: int, tmp_path: Path) -> None:
+def test_smollm2_f32_greedy_reply(nereid: Nereid, index: int, tmp_path: Path, device) -> None:
     case = SMOLLM2[index]
     if "messages" in case:
         file = tmp_path / "messages.json"
@@ -117,7 +117,7 @@ def test_smollm2_f32_greedy_reply(nereid: Nereid, index: int, tmp_path: Path) ->
     count = str(len(case["token_ids"]))
     reply = nereid(
         "run", "-m", DEFAULT_MODEL, "--json", "--dtype", "f32", "--temperature", "0", "--ignore-eos",
-        "-n", count, *prompt,
+        "-n", count, *device, *prompt,
     ).json()  # fmt: skip
     assert reply["prompt_token_ids"] == case["prompt_token_ids"]
     assert reply["token_ids"] == case["token_ids"]

@@ -147,6 +147,34 @@ def test_pack_for_an_older_processor(nereid: Nereid, tiny_model, tmp_path: Path)
     assert run_with_pack(nereid, tiny_model, pack, *DTYPE).json()["token_ids"]
 
 
+def test_an_older_processor_pack_brings_its_numerics(nereid: Nereid, tiny_gguf, tmp_path: Path) -> None:
+    """Without --dtype: what it means depends on the target, and here that is the pack's."""
+    pack = tmp_path / "v3.pack"
+    assert nereid("compile", tiny_gguf, "--target", "cpu:x86-64-v3", "-o", pack).code == 0
+    given = run_with_pack(nereid, tiny_gguf, pack).json()["token_ids"]
+    flags = ["--raw", "-n", "4", "--ignore-eos", "--json", "-m", tiny_gguf, "--device", "cpu:x86-64-v3"]
+    assert nereid("run", "hello", *flags).json()["token_ids"] == given
+
+
+def test_the_best_pack_of_the_cache_where_nothing_can_be_built(
+    nereid: Nereid, tiny_gguf, tmp_path: Path
+) -> None:
+    env = {"NEREID_CACHE_DIR": str(tmp_path)}
+    bench = ["bench", "-m", tiny_gguf, "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"]
+    ordered = targets_of_cpu(nereid)
+    assert ordered[-1] == "cpu:x86-64-v3"
+    for target in [ordered[-1], *ordered[-2:-1], ordered[0]]:  # each better than what is there
+        assert nereid("compile", tiny_gguf, "--target", target, env=env).code == 0
+        assert nereid(*bench, env=env | NO_TOOLCHAIN).json()["target"] == target
+
+
+def test_a_processor_taken_for_an_older_one(nereid: Nereid, tiny_gguf, tmp_path: Path) -> None:
+    bench = ["bench", "-m", tiny_gguf, "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"]
+    assert nereid(*bench, "--device", "cpu:x86-64-v3").json()["target"] == "cpu:x86-64-v3"
+    message = nereid(*bench, "--device", "cpu:neoverse-n1").error()
+    assert message.startswith("cpu: this processor cannot run cpu:neoverse-n1, expected one of cpu:")
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "text"])
 def test_given_pack_damaged(nereid: Nereid, tiny_model, pack: Path, tmp_path, damage: str) -> None:
     good = pack.read_bytes()

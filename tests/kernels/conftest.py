@@ -17,8 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--target",
         default="cpu:native",
-        help="target to compile the cases for; this CPU must run it",
+        help="target to compile the cases for; this CPU must run it, or QEMU (kernels/run_emulated.py)",
     )
+    parser.addoption("--every", type=int, default=1, help="every Nth case of each kernel only")
     parser.addoption(
         "--all-targets", action="store_true", help="compile every variant for every GPU target"
     )

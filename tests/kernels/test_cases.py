@@ -20,7 +20,9 @@ def _cases(name: str) -> list:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     places = [
-        (name, index) for name in sorted(registry.KERNELS) for index in range(len(_cases(name)))
+        (name, index)
+        for name in sorted(registry.KERNELS)
+        for index in range(0, len(_cases(name)), metafunc.config.getoption("--every"))
     ]
     names = [f"{name}-{_cases(name)[index].name}" for name, index in places]
     if "kernel_name" in metafunc.fixturenames:

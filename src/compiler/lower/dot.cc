@@ -38,15 +38,16 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   mlir::MLIRContext* context = op.getContext();
   auto f32 = mlir::Float32Type::get(context);
   auto i32_type = mlir::IntegerType::get(context, 32);
-  bool wide_lanes = target_.vector_bytes == 64;
+  bool full_vectors = dot.n % (target_.vector_bytes / 4) == 0;
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
     bool bytes = from_a.isInteger(8) && from_b.isInteger(8) && dot.accumulator.isInteger(32);
-    if (bytes && target_.has_vnni && wide_lanes && dot.k % 4 == 0 && dot.n % 16 == 0) {
+    if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;
       dot.compute = from_a;
       dot.unsigned_b = is_never_negative(op.getB());
+      dot.shifted_a = wants_unsigned_operand(target_) && !dot.unsigned_b;
     } else {
       dot.kind = DotKind::kInteger;
       dot.compute = dot.accumulator;
@@ -55,8 +56,8 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
     dot.compute = dot.accumulator = mlir::Float64Type::get(context);
   } else {
     dot.compute = dot.accumulator = f32;
-    if (from_a.isBF16() && from_b.isBF16() && target_.has_bf16_dot && wide_lanes &&
-        dot.k % 2 == 0 && dot.n % 16 == 0) {
+    if (from_a.isBF16() && from_b.isBF16() && target_.has_bf16_dot && full_vectors &&
+        dot.k % 2 == 0) {
       dot.kind = DotKind::kBf16;
       dot.group = 2;
       dot.compute = from_a;

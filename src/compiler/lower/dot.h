@@ -1,5 +1,5 @@
 // How one tt.dot is computed; shared by dot.cc (decisions), dot_pack.cc (operands into the layout
-// that the inner loop wants) and dot_kernel.cc (the inner loops).
+// that the inner loop wants), dot_kernel.cc (the inner loops) and dot_step.cc (their instruction).
 #pragma once
 
 #include "src/compiler/lower/emitter.h"
@@ -9,14 +9,19 @@ namespace nereid::lower {
 // The instruction at the heart of the inner loop.
 enum class DotKind {
   kFloat,   // f32 or f64 multiply-add
-  kBf16,    // vdpbf16ps: pairs along k
-  kInt8,    // vpdpbusd: quads along k, of unsigned and signed bytes
+  kBf16,    // vdpbf16ps, bfdot: pairs along k
+  kInt8,    // vpdpbusd, sdot, or what stands for them: quads along k
   kInteger  // multiply and add in the accumulator's type
 };
 
 // How b reaches the inner loop: evaluated there, or packed first, row by row or by transposing
 // squares.
 enum class BSource { kInPlace, kRows, kTransposed };
+
+// Is there something faster for 8-bit integers than multiplying them as 32-bit ones?
+bool has_byte_dot(const TargetInfo& target);
+// Does it take bytes of b as signed only if those of a are unsigned, and the other way round?
+bool wants_unsigned_operand(const TargetInfo& target);
 
 // d (batch, m, n) = a (batch, m, k) * b (batch, k, n) + c
 struct DotPlan {
@@ -28,10 +33,11 @@ struct DotPlan {
   mlir::Type compute;  // type of the operands in the inner loop
   mlir::Type accumulator;
   bool starts_from_zero = false;
-  bool batched = false;  // operands have the batch dimension
-  // kInt8: b has no negative elements and is the unsigned operand. Else a is, as a + 128, and 128
+  bool batched = false;     // operands have the batch dimension
+  bool unsigned_b = false;  // kInt8: b has no negative elements
+  // kInt8 by vpdpbusd, which wants one unsigned operand, where b is not: a is, as a + 128, and 128
   // times the column sums of b are taken off again.
-  bool unsigned_b = false;
+  bool shifted_a = false;
 
   int64_t block_rows = 1;      // of accumulators
   bool inner_product = false;  // vectors along k instead of n
@@ -41,7 +47,7 @@ struct DotPlan {
   // Operands: where they are read. Without storage: evaluated in place, in compute type.
   std::optional<Emitter::Storage> a;           // (m, k)
   std::optional<Emitter::Storage> b;           // (k / group, n, group)
-  std::optional<Emitter::Storage> correction;  // kInt8: 128 * column sums of b, (n)
+  std::optional<Emitter::Storage> correction;  // shifted_a: 128 * column sums of b, (n)
   Emitter::Storage d;                          // (batch, m, n) in the accumulator's type
   Coord batch_coord;
 

@@ -116,7 +116,7 @@ double Emitter::choose_b(DotPlan& dot) {
 // a is read one scalar (or group along k) at a time and spread over the lanes while it is loaded.
 bool Emitter::reads_a_in_place(DotPlan& dot) {
   mlir::Value a = dot.op.getA();
-  if (dot.kind == DotKind::kInt8 && !dot.unsigned_b) return false;  // + 128 while it is packed
+  if (dot.shifted_a) return false;  // + 128 while it is packed
   if (mlir::getElementTypeOrSelf(a.getType()) != dot.compute) return false;
   if (const Buffer* stored = plan_.find(a)) return !stored->on_stack;
   unsigned group = static_cast<unsigned>(dot.group);

@@ -1,32 +1,10 @@
 // The inner loops of a dot: a block of accumulators held in registers while k runs.
-#include "llvm/IR/IntrinsicsX86.h"
 #include "src/compiler/lower/dot.h"
 
 namespace nereid::lower {
 
 namespace tt = mlir::triton;
 using llvm::Value;
-
-// sum + a * b for one instruction's worth of lanes; a is spread over the lanes already.
-Value* Emitter::dot_step(const DotPlan& dot, Value* sum, Value* a, Value* b) {
-  llvm::Type* type = sum->getType();
-  switch (dot.kind) {
-    case DotKind::kFloat:
-      return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {type}, {a, b, sum});
-    case DotKind::kBf16: {
-      llvm::Type* pairs = widen(builder_.getBFloatTy(), dot.lanes * 2);
-      return builder_.CreateIntrinsic(
-          llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {},
-          {sum, builder_.CreateBitCast(a, pairs), builder_.CreateBitCast(b, pairs)});
-    }
-    case DotKind::kInt8:
-      if (dot.unsigned_b) std::swap(a, b);
-      return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, a, b});
-    case DotKind::kInteger:
-      return builder_.CreateAdd(sum, builder_.CreateMul(a, b));
-  }
-  return sum;
-}
 
 // a at (m, group of k), spread over a vector.
 Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset) {

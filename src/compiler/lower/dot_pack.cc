@@ -191,7 +191,7 @@ void Emitter::pack_a(DotPlan& dot) {
     llvm::SmallVector<Coord, 4> local(point.coords.end() - 2, point.coords.end());
     Lanes value =
         convert_lanes(eval(a, dot.point(local, point.lanes)), from, dot.compute, point.lanes);
-    if (dot.kind == DotKind::kInt8 && !dot.unsigned_b) {
+    if (dot.shifted_a) {
       Value* bytes = vector_of(value, point.lanes);
       bytes = builder_.CreateXor(bytes, llvm::ConstantInt::get(bytes->getType(), 0x80));
       value =
@@ -212,7 +212,7 @@ void Emitter::pack_operands(DotPlan& dot) {
     else
       pack_b_rows(dot);
   }
-  if (dot.kind == DotKind::kInt8 && !dot.unsigned_b) compute_correction(dot);
+  if (dot.shifted_a) compute_correction(dot);
 }
 
 }  // namespace nereid::lower

@@ -262,7 +262,7 @@ class Emitter {
   void emit_print(mlir::triton::PrintOp op);  // debug.cc
   void emit_assert(mlir::triton::AssertOp op);
 
-  // --- dot.cc, dot_pack.cc, dot_kernel.cc
+  // --- dot.cc, dot_pack.cc, dot_kernel.cc, dot_step.cc
   // ---------------------------------------------------------
   void emit_dot(mlir::triton::DotOp op);
   DotPlan plan_dot(mlir::triton::DotOp op);
@@ -290,6 +290,9 @@ class Emitter {
   void compute_correction(DotPlan& dot);
   llvm::Value* packed_b_address(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
   llvm::Value* dot_step(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
+  llvm::Value* dot_bytes_x86(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
+  llvm::Value* dot_bytes_arm(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
+  llvm::Value* alternate_bytes(llvm::Value* bytes, bool odd, bool is_unsigned);
   llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group, int64_t offset);
   llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
                       llvm::Value* n_block);

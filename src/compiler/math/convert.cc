@@ -169,7 +169,9 @@ Value* Converter::f32_to_bf16_checked(Value* value, llvm::Type* bf16) {
 
 Value* Converter::f32_to_bf16(Value* value, Rounding rounding) {
   llvm::Type* bf16 = math::with_lanes(b_.getBFloatTy(), like_);
-  if (target_.has_bf16_dot && rounding == Rounding::kNearestEvenOrFlush)
+  const bool keeps_subnormals = target_.arch == Arch::kAArch64;  // bfcvtn does
+  if (target_.has_bf16_dot && (rounding == Rounding::kNearestEvenOrFlush ||
+                               (rounding == Rounding::kNearestEven && keeps_subnormals)))
     return b_.CreateFPTrunc(value, bf16);  // vcvtneps2bf16
   if (target_.has_bf16_dot && rounding == Rounding::kNearestEven &&
       math::lanes_of(value->getType()) % 16 == 0) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/base/check.h"
+#include "src/base/json.h"
 #include "src/device/cpu/memory.h"
 #include "src/device/cpu/shared_object.h"
 #include "src/device/cpu/topology.h"
@@ -168,6 +169,14 @@ Result<std::unique_ptr<Device>> create_cpu_device(const DeviceOptions& options) 
   DeviceInfo info{.driver = "cpu", .name = cpu_name(), .targets = cpu_targets()};
   if (info.targets.empty())
     return error("cpu: this processor is not supported (AVX2 is the least)");
+  if (!options.target.empty()) {
+    const auto found = std::ranges::find(info.targets, options.target);
+    if (found == info.targets.end()) {
+      return error("cpu: this processor cannot run {}, expected one of {}",
+                   printable(options.target), fmt::join(info.targets, ", "));
+    }
+    info.targets.erase(info.targets.begin(), found);
+  }
   info.target = info.targets.front();
   info.num_workers = pool_options.num_threads;
   const MemoryStatus memory = memory_status();

@@ -10,6 +10,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include "src/base/check.h"
@@ -50,7 +53,8 @@ double cgroup_cpus() {
 
 #if defined(__x86_64__)
 struct Features {
-  bool znver4 = false, sapphire_rapids = false, v4 = false, v3 = false;
+  bool znver4 = false, sapphire_rapids = false, cooper_lake = false, cascade_lake = false;
+  bool v4 = false, v3 = false;
 };
 
 // The operating system's part (saved registers) is covered by __builtin_cpu_supports.
@@ -78,11 +82,36 @@ Features detect() {
   uint32_t eax1 = 0;
   bool bf16 = false;
   if (__get_cpuid_count(7, 1, &eax1, &ebx, &ecx, &edx)) bf16 = (eax1 >> 5) & 1;
-  const bool common = found.v4 && vnni && vbmi2 && vpopcnt && ifma && gfni && bf16;
+  found.cascade_lake = found.v4 && vnni;
+  found.cooper_lake = found.cascade_lake && bf16;
+  const bool common = found.cooper_lake && vbmi2 && vpopcnt && ifma && gfni;
   __get_cpuid(0, &eax, &ebx, &ecx, &edx);
   found.znver4 = common && ebx == signature_AMD_ebx;
   found.sapphire_rapids = common && ebx == signature_INTEL_ebx && fp16 && amx;
   return found;
+}
+#elif defined(__aarch64__)
+struct Features {
+  bool neoverse_v2 = false, neoverse_v1 = false, neoverse_n1 = false;
+};
+
+// What compiled code for these processors may use; the kernel reports what it saves and enables.
+Features detect() {
+  constexpr unsigned long kN1 = HWCAP_ASIMDDP | HWCAP_ASIMDHP | HWCAP_FPHP | HWCAP_ASIMDRDM |
+                                HWCAP_ATOMICS | HWCAP_CRC32 | HWCAP_LRCPC | HWCAP_DCPOP;
+  constexpr unsigned long kV1 =
+      kN1 | HWCAP_SVE | HWCAP_FCMA | HWCAP_JSCVT | HWCAP_ILRCPC | HWCAP_FLAGM | HWCAP_ASIMDFHM;
+  constexpr unsigned long kV1Second = HWCAP2_BF16 | HWCAP2_I8MM | HWCAP2_SVEBF16 | HWCAP2_SVEI8MM;
+  constexpr unsigned long kV2Second =
+      kV1Second | HWCAP2_SVE2 | HWCAP2_SVEBITPERM | HWCAP2_FLAGM2 | HWCAP2_FRINT;
+  const unsigned long first = ::getauxval(AT_HWCAP);
+  const unsigned long second = ::getauxval(AT_HWCAP2);
+  const auto all = [](unsigned long found, unsigned long wanted) {
+    return (found & wanted) == wanted;
+  };
+  return {.neoverse_v2 = all(first, kV1) && all(second, kV2Second),
+          .neoverse_v1 = all(first, kV1) && all(second, kV1Second),
+          .neoverse_n1 = all(first, kN1)};
 }
 #endif
 
@@ -119,9 +148,15 @@ std::vector<std::string> cpu_targets() {
   const Features found = detect();
   if (found.znver4) targets.emplace_back("cpu:znver4");
   if (found.sapphire_rapids) targets.emplace_back("cpu:sapphirerapids");
+  if (found.cooper_lake) targets.emplace_back("cpu:cooperlake");
+  if (found.cascade_lake) targets.emplace_back("cpu:cascadelake");
   if (found.v4) targets.emplace_back("cpu:x86-64-v4");
   if (found.v3) targets.emplace_back("cpu:x86-64-v3");
 #elif defined(__aarch64__)
+  const Features found = detect();
+  if (found.neoverse_v2) targets.emplace_back("cpu:neoverse-v2");
+  if (found.neoverse_v1) targets.emplace_back("cpu:neoverse-v1");
+  if (found.neoverse_n1) targets.emplace_back("cpu:neoverse-n1");
   targets.emplace_back("cpu:generic");
 #endif
   return targets;
