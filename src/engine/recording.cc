@@ -60,7 +60,7 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
-  const bool codes = bf16 && target_is_fast_at_codes(device.target);
+  const bool codes = options.dtype != ComputeType::kF32 && target_is_fast_at_codes(device.target);
   return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = codes},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
