@@ -8,8 +8,8 @@ namespace nereid {
 // Matrix products of bf16 values run at more than f32 speed there.
 bool target_is_fast_at_bf16(std::string_view target);
 
-// Products of 8-bit codes run at more than the speed of floats there, made one group of columns at a
-// time.
+// Products of 8-bit codes run at more than the speed of floats there, made one group of columns at
+// a time.
 bool target_is_fast_at_codes(std::string_view target);
 
 bool target_is_gpu(std::string_view target);
