@@ -135,8 +135,10 @@ TEST(Drivers, OpenByName) {
   EXPECT_NE((*create_device("auto", {.num_threads = 1}))->info().driver, "null");
   EXPECT_EQ((*create_device("null", {.target = "cuda:90"}))->info().target, "cuda:90");
   EXPECT_EQ(create_device("tpu").error().message,
-            "unknown device 'tpu', expected one of auto, cuda[:N], hip[:N], cpu, null");
-  EXPECT_EQ(create_device("cpu:1").error().message.substr(0, 22), "unknown device 'cpu:1'");
+            "unknown device 'tpu', expected one of auto, cuda[:N], hip[:N], cpu[:TARGET], null");
+  EXPECT_THAT(create_device("cpu:1").error().message,
+              ::testing::StartsWith("cpu: this processor cannot run cpu:1, expected one of cpu:"));
+  EXPECT_EQ(create_device("null:1").error().message.substr(0, 23), "unknown device 'null:1'");
   EXPECT_EQ(create_device("cuda:x").error().message,
             "device cuda:N: found 'x', expected an integer");
   EXPECT_FALSE(create_device("cpu", {.num_threads = -1}).has_value());
