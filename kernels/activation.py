@@ -71,26 +71,31 @@ def gelu_mul_kernel(
     _gated(gate, up, out, rows, gate_stride, up_stride, 1 + exact, dim, BLOCK)
 
 
-def _apply(args, function):
+def activation_reference(v, activation):
+    """As activate, in NumPy."""
+    if activation == 0:
+        return v / (1.0 + np.exp(-v))
+    if activation == 1:
+        return 0.5 * v * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (v + 0.044715 * v**3)))
+    return 0.5 * v * (1.0 + np.vectorize(math.erf)(v / math.sqrt(2.0)))
+
+
+def _apply(args, activation):
     rows = args["rows"]
     out = args["out"].copy()
     dim = out.shape[1]
     gate = args["gate"][:rows, :dim].astype(np.float64)
     with np.errstate(all="ignore"):
-        out[:rows] = function(gate) * args["up"][:rows, :dim]
+        out[:rows] = activation_reference(gate, activation) * args["up"][:rows, :dim]
     return {"out": out}
 
 
 def silu_mul_reference(key, args):
-    return _apply(args, lambda g: g / (1.0 + np.exp(-g)))
+    return _apply(args, 0)
 
 
 def gelu_mul_reference(key, args):
-    if key["exact"]:
-        return _apply(args, lambda g: 0.5 * g * (1.0 + np.vectorize(math.erf)(g / math.sqrt(2.0))))
-    return _apply(
-        args, lambda g: 0.5 * g * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (g + 0.044715 * g**3)))
-    )
+    return _apply(args, 1 + key["exact"])
 
 
 def _cases(exact: int | None):

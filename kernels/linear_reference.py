@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from kernels.activation import activation_reference
 from kernels.activation_codes import encode
 
 GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
@@ -48,7 +47,7 @@ def linear_reference(key, args):
     y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
     if key["gate"]:
         up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
-        y = activation(y, key["gate"]) * up
+        y = activation_reference(y, key["gate"] - 1) * up
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()
@@ -59,11 +58,3 @@ def linear_reference(key, args):
         return {"out": out, "out_scales": scales, "out_sums": sums}
     out[:rows, :n] = y + (out[:rows, :n] if key["residual"] else 0)
     return {"out": out}
-
-
-def activation(v, gate):
-    if gate == GATE_SILU:
-        return v / (1 + np.exp(-v))
-    if gate == GATE_GELU_TANH:
-        return 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
-    return 0.5 * v * (1 + np.vectorize(math.erf)(v / math.sqrt(2)))

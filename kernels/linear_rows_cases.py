@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from kernels.activation import activation_reference
 from kernels.dtypes import round_to
-from kernels.linear_reference import activation
 from kernels.spec import Case, Tolerance
 
 
@@ -16,7 +16,7 @@ def linear_rows_reference(key, args):
     x = args["x"][:rows].astype(np.float64)
     y = x @ args["weights"].astype(np.float64).T
     if key["gate"]:
-        y = activation(y, key["gate"]) * (x @ args["weights2"].astype(np.float64).T)
+        y = activation_reference(y, key["gate"] - 1) * (x @ args["weights2"].astype(np.float64).T)
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from kernels.objects import CompileError, Object
 
 PAGE = 4096  # of the emulated CPU
