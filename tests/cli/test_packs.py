@@ -17,6 +17,7 @@ from conftest import Nereid
 
 # Said everywhere: what --dtype auto means depends on the target.
 DTYPE = ["--dtype", "f32"]
+BENCH = ["bench", "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"]
 NO_TOOLCHAIN = {"NEREID_PYTHON": "/nonexistent/python", "NEREID_CC": "/nonexistent/nereid-cc"}
 
 
@@ -160,18 +161,16 @@ def test_the_best_pack_of_the_cache_where_nothing_can_be_built(
     nereid: Nereid, tiny_gguf, tmp_path: Path
 ) -> None:
     env = {"NEREID_CACHE_DIR": str(tmp_path)}
-    bench = ["bench", "-m", tiny_gguf, "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"]
     ordered = targets_of_cpu(nereid)
     assert ordered[-1] == "cpu:x86-64-v3"
     for target in [ordered[-1], *ordered[-2:-1], ordered[0]]:  # each better than what is there
         assert nereid("compile", tiny_gguf, "--target", target, env=env).code == 0
-        assert nereid(*bench, env=env | NO_TOOLCHAIN).json()["target"] == target
+        assert nereid(*BENCH, "-m", tiny_gguf, env=env | NO_TOOLCHAIN).json()["target"] == target
 
 
 def test_a_processor_taken_for_an_older_one(nereid: Nereid, tiny_gguf, tmp_path: Path) -> None:
-    bench = ["bench", "-m", tiny_gguf, "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"]
-    assert nereid(*bench, "--device", "cpu:x86-64-v3").json()["target"] == "cpu:x86-64-v3"
-    message = nereid(*bench, "--device", "cpu:neoverse-n1").error()
+    assert nereid(*BENCH, "-m", tiny_gguf, "--device", "cpu:x86-64-v3").json()["target"] == "cpu:x86-64-v3"
+    message = nereid(*BENCH, "-m", tiny_gguf, "--device", "cpu:neoverse-n1").error()
     assert message.startswith("cpu: this processor cannot run cpu:neoverse-n1, expected one of cpu:")
 
 
