@@ -10,8 +10,9 @@
 namespace nereid::server {
 
 // Notifications between two waits are one. Typical use: a RequestSink appends to a queue under a
-// mutex and notifies in on_step_end(); the handler loops { wait; take all; add_event...; flush }.
-// on_client_gone may notify too, so that one wait covers both.
+// mutex and adds the Wake to the server's StepWakes; the handler loops { wait; take all;
+// add_event...; flush }. on_client_gone may notify too, so that one wait covers both. Who notifies
+// must have ended before the executor does: StepWakes sees to that for the engine's thread.
 class Wake {
  public:
   explicit Wake(const boost::asio::any_io_executor& executor) : channel_(executor, 1) {}

@@ -2,45 +2,34 @@
 #include "src/server/testing/test_server.h"
 
 #include <array>
-#include <mutex>
 #include <stdexcept>
 #include <thread>
 
 #include "src/base/check.h"
 #include "src/server/context.h"
-#include "src/server/wake.h"
+#include "src/server/openai/request_sink.h"
+#include "src/server/step_wakes.h"
 
 namespace nereid::server {
 namespace {
 
-// Collects a request's tokens as text.
-class TextSink : public RequestSink {
+// A sink that wakes the handler as those of the real routes do, and lets go of it at the end.
+class Reader {
  public:
-  explicit TextSink(const boost::asio::any_io_executor& executor) : wake_(executor) {}
+  Reader(Exchange& exchange, ServerContext& context)
+      : wake_(std::make_shared<Wake>(exchange.executor())),
+        sink_(std::make_shared<openai::QueueSink>(openai::QueueSink::Options{
+            .notify = [&wakes = context.step_wakes, wake = wake_] { wakes.add(wake); }})) {}
+  ~Reader() { sink_->detach(); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
 
-  void on_prompt(std::span<const OutputToken>) override {}
-  void on_token(int32_t, const OutputToken& token) override {
-    const std::lock_guard lock(mutex_);
-    text_ += static_cast<char>(token.id);
-  }
-  void on_finish(int32_t, const FinishInfo&) override {}
-  void on_done(const RequestUsage&) override {
-    const std::lock_guard lock(mutex_);
-    done_ = true;
-  }
-  void on_step_end() override { wake_.notify(); }
-
-  Wake& wake() { return wake_; }
-  std::pair<std::string, bool> take() {
-    const std::lock_guard lock(mutex_);
-    return {std::exchange(text_, {}), done_};
-  }
+  Wake& wake() { return *wake_; }
+  const std::shared_ptr<openai::QueueSink>& sink() { return sink_; }
 
  private:
-  Wake wake_;
-  std::mutex mutex_;
-  std::string text_;
-  bool done_ = false;
+  std::shared_ptr<Wake> wake_;
+  std::shared_ptr<openai::QueueSink> sink_;
 };
 
 Awaitable<> echo(Exchange& exchange, ServerContext&) {
@@ -49,21 +38,24 @@ Awaitable<> echo(Exchange& exchange, ServerContext&) {
 
 Awaitable<> generate(Exchange& exchange, ServerContext& context) {
   const std::string& prompt = exchange.body();
-  const auto sink = std::make_shared<TextSink>(exchange.executor());
+  Reader reader(exchange, context);
   const auto id = context.engine.submit(
-      {.prompt_ids = {prompt.begin(), prompt.end()}, .max_tokens = 200, .ignore_eos = true}, sink);
+      {.prompt_ids = {prompt.begin(), prompt.end()}, .max_tokens = 200, .ignore_eos = true},
+      reader.sink());
   if (!id) {
     co_await exchange.respond_error(400, {.message = id.error().message});
     co_return;
   }
   exchange.on_client_gone([&context, id = *id] { context.engine.cancel(id); });
   exchange.begin_events();
-  bool done = false;
-  while (!done) {
-    co_await sink->wake().wait();
-    std::string text;
-    std::tie(text, done) = sink->take();
-    for (const char letter : text) exchange.add_event(std::string_view(&letter, 1));
+  openai::TokenBatch batch;
+  while (!batch.done) {
+    co_await reader.wake().wait();
+    reader.sink()->take(batch);
+    for (const openai::ChoiceToken& entry : batch.tokens) {
+      const char letter = static_cast<char>(entry.token.id);
+      exchange.add_event(std::string_view(&letter, 1));
+    }
     co_await exchange.flush_events();
   }
   co_await exchange.end_events();
