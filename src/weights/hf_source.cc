@@ -135,7 +135,7 @@ class HfSource final : public ModelSource {
     if (!defaults) return error("{}", folder_.file(defaults.error().message));
     generation_ = std::move(*defaults);
     for (const auto& [key, value] : config.items()) metadata_.emplace_back(key, value.dump());
-    if (options_.dummy_format) return make_dummies();
+    if (options_.dummy_format) return make_dummies(*options_.dummy_format);
     NEREID_RETURN_IF_ERROR(folder_.has(kWeights) || !folder_.has(kIndex) ? read_single()
                                                                          : read_shards());
     std::erase_if(tensors_,
@@ -192,10 +192,10 @@ class HfSource final : public ModelSource {
 
  private:
   // Vectors are F32 whatever the format of matrices.
-  Status make_dummies() {
+  Status make_dummies(StorageFormat of_matrices) {
     for (ExpectedTensor& expected : expected_tensors(config_)) {
       const bool matrix = expected.shape.size() > 1;
-      const StorageFormat format = matrix ? *options_.dummy_format : StorageFormat::kF32;
+      const StorageFormat format = matrix ? of_matrices : StorageFormat::kF32;
       const auto bytes = storage_bytes(format, expected.shape);
       if (!bytes) {
         return error("{}: tensor '{}': {}", folder_.path(), expected.name, bytes.error().message);
