@@ -57,13 +57,8 @@ Value* Emitter::d_address(const DotPlan& dot, Value* m, Value* n_block) {
 Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
   llvm::Align align(element_bytes(dot.accumulator));
-  Value* start = llvm::Constant::getNullValue(type);
-  if (!dot.starts_from_zero) {
-    start = builder_.CreateAlignedLoad(type, d_address(dot, m, n_block), align);
-  }
-  if (!dot.correction) return start;
-  Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, n_block);
-  return builder_.CreateSub(start, builder_.CreateAlignedLoad(type, address, align));
+  if (dot.starts_from_zero) return llvm::Constant::getNullValue(type);
+  return builder_.CreateAlignedLoad(type, d_address(dot, m, n_block), align);
 }
 
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
@@ -119,6 +114,11 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
           Value* other = sums[k + sums.size() / 2];
           sums[k] = real ? builder_.CreateFAdd(sums[k], other) : builder_.CreateAdd(sums[k], other);
         }
+      }
+      // Not before: no product has to wait for the sums of b.
+      if (dot.correction) {
+        Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column_at(c));
+        sums[0] = builder_.CreateSub(sums[0], builder_.CreateAlignedLoad(type, address, align));
       }
       builder_.CreateAlignedStore(sums[0], d_address(dot, row_at(r), column_at(c)), align);
     }

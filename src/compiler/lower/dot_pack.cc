@@ -137,9 +137,10 @@ void Emitter::compute_correction(DotPlan& dot) {
   llvm::Type* sums = widen(builder_.getInt32Ty(), dot.lanes);
   dot.correction = temp_storage({dot.n}, dot.accumulator);
   Value* ones = llvm::ConstantInt::get(bytes, 128);
-  // With few rows several vectors of n at a time, in the order in which they lie in memory: b is
-  // often read for the first time here, and processors prefetch what is read in order.
-  int64_t vectors = dot.n / dot.lanes, columns = dot.m <= 4 ? std::min<int64_t>(vectors, 4) : 1;
+  // Several vectors of n at a time, in the order in which they lie in memory: b is often read for
+  // the first time here, and processors prefetch what is read in order. No loop is left of a narrow
+  // dot: LLVM would move other dots' products behind it, and not the loads that feed them.
+  int64_t vectors = dot.n / dot.lanes, columns = std::min<int64_t>(vectors, 4);
   while (vectors % columns != 0) --columns;
   emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
     std::vector<llvm::AllocaInst*> slots;
