@@ -62,8 +62,9 @@ def check_complete(body: bytes, is_stream: bool) -> None:
     if not is_stream:
         reasons = [choice["finish_reason"] for choice in json.loads(body)["choices"]]
     else:
-        events = [line[6:] for line in body.decode().splitlines() if line.startswith("data: ")]
-        if not events or events[-1] != "[DONE]":
+        # Of bytes: of text it would take U+2028 and the like, which a reply may hold, for ends of lines.
+        events = [line[6:] for line in body.splitlines() if line.startswith(b"data: ")]
+        if not events or events[-1] != b"[DONE]":
             raise ValueError("a stream without [DONE]")
         choices = [choice for event in events[:-1] for choice in json.loads(event).get("choices", [])]
         reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import soak_requests
 from conftest import FAKE_SERVER
+
+
+def stream_of(text: str, end: str = "data: [DONE]\n\n") -> bytes:
+    chunk = {"choices": [{"text": text, "finish_reason": "stop"}]}
+    return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n{end}".encode()
+
+
+@pytest.mark.parametrize("text", ["a", "a\u2028b", "a\x85b"])
+def test_a_stream_is_complete_whatever_its_text(text: str) -> None:
+    soak_requests.check_complete(stream_of(text), is_stream=True)
+
+
+def test_a_stream_without_its_end_is_not_complete() -> None:
+    with pytest.raises(ValueError, match="DONE"):
+        soak_requests.check_complete(stream_of("a", end=""), is_stream=True)
 
 
 def test_soak() -> None:
