@@ -87,6 +87,24 @@ TEST_P(DeviceTest, SequencesThatNeedScratch) {
   for (size_t pid = 0; pid < 64; ++pid) ASSERT_EQ(got[pid], static_cast<int64_t>(pid) * 25000);
 }
 
+// A launch outside that needs more scratch than there is must not bring the last sequence back.
+TEST_P(DeviceTest, ScratchGrowsAfterASequence) {
+  const LoadedKernel* add = load(*device_, image("axpy", 4));
+  const LoadedKernel* kernel = load(*device_, image("use_scratch", 2));
+  const DevicePtr x = put(*device_, std::vector<float>(64, 1.0f));
+  const DevicePtr out = put(*device_, std::vector<float>(64, 0.0f));
+  ASSERT_TRUE(device_->begin_sequence());
+  ASSERT_TRUE(axpy(*device_, add, {.x = x, .out = out, .n = 64, .a = 1}));
+  ASSERT_TRUE(device_->end_sequence());
+  const DevicePtr sums = *device_->alloc(256 * 8);
+  const DevicePtr alignment = *device_->alloc(256 * 8);
+  const uint64_t slots[] = {sums, alignment};
+  for (const uint32_t programs : {2U, 256U}) {
+    ASSERT_TRUE(device_->launch({.kernel = kernel, .grid = {programs}, .args = slots}));
+  }
+  EXPECT_EQ(get<float>(*device_, out, 64), std::vector<float>(64, 1.0f));
+}
+
 TEST_P(DeviceTest, EveryProgramOnce) {
   const LoadedKernel* kernel = load(*device_, image("count_programs", 1));
   for (const KernelDecl* decl : {&CountPrograms::decl(), &CountPrograms::uneven_decl()}) {

@@ -20,6 +20,7 @@ inline constexpr Exemption kExemptions[] = {
     {"null", "LaunchesRunInOrder", kNoResults},
     {"null", "Sequences", kNoResults},
     {"null", "SequencesThatNeedScratch", kNoResults},
+    {"null", "ScratchGrowsAfterASequence", kNoResults},
     {"null", "EveryProgramOnce", kNoResults},
     {"null", "ScratchIsPrivateAndAligned", kNoResults},
     {"null", "ObjectsStayApart", kNoResults},

@@ -124,6 +124,7 @@ Status GpuDevice::end_sequence() {
 // Launches run in order, so one block serves all; freeing the old one waits for them.
 Status GpuDevice::reserve_scratch(uint64_t bytes) {
   if (bytes <= scratch_bytes_) return {};
+  if (!in_sequence_) sequence_.clear();  // its launches were enqueued when it ended
   graphs_.clear();  // they know the old one, as do the launches of a sequence so far
   NEREID_RETURN_IF_ERROR(
       sequence_.each([this](const NotedLaunch& launch) { return enqueue(launch); }));
