@@ -129,7 +129,8 @@ def _arg_decl(arg: Ptr | Scalar) -> str:
     )
 
 
-def _grid_function(kernel: Kernel, name: str) -> str:
+def _value_names(kernel: Kernel) -> dict[str, str]:
+    """What key fields, integer arguments and tile constants are in a function over the three arrays."""
     names = {field.name: f"key[{index}]" for index, field in enumerate(kernel.key)}
     for index, arg in enumerate(kernel.args):
         if isinstance(arg, Scalar) and arg.type != "f32":
@@ -139,13 +140,25 @@ def _grid_function(kernel: Kernel, name: str) -> str:
                 if arg.type != "u64"
                 else f"static_cast<int64_t>(args[{index}])"
             )
-    names |= {tile: f"tiles[{index}]" for index, tile in enumerate(kernel.tiles)}
-    body = expr.parse(kernel.grid).to_cpp(names)
-    return (
-        f"// {kernel.grid}\n"
-        f"Grid {kernel.name}_grid([[maybe_unused]] const int64_t* key, [[maybe_unused]] const uint64_t* args,\n"
-        f"    [[maybe_unused]] const int64_t* tiles) {{\n  return grid_1d({body});\n}}\n"
+    return names | {tile: f"tiles[{index}]" for index, tile in enumerate(kernel.tiles)}
+
+
+def _value_functions(kernel: Kernel) -> str:
+    names = _value_names(kernel)
+    parameters = (
+        "([[maybe_unused]] const int64_t* key, [[maybe_unused]] const uint64_t* args,\n"
+        "    [[maybe_unused]] const int64_t* tiles)"
     )
+    text = (
+        f"// {kernel.grid}\nGrid {kernel.name}_grid{parameters} {{\n"
+        f"  return grid_1d({expr.parse(kernel.grid).to_cpp(names)});\n}}\n"
+    )
+    if kernel.workspace is not None:
+        text += (
+            f"// {kernel.workspace}\nint64_t {kernel.name}_workspace{parameters} {{\n"
+            f"  return {expr.parse(kernel.workspace).to_cpp(names)};\n}}\n"
+        )
+    return text
 
 
 def _table(kind: str, name: str, entries: list[str]) -> str:
@@ -165,7 +178,7 @@ def source_of(kernel: Kernel) -> str:
         for f in kernel.key
     ]
     select = kernel.arg_names.index(kernel.select) if kernel.select else -1
-    text = f"// --- {kernel.name}\nnamespace {{\n" + _grid_function(kernel, name)
+    text = f"// --- {kernel.name}\nnamespace {{\n" + _value_functions(kernel)
     text += _table("KeyFieldDecl", f"k{name}Key", keys)
     text += _table("ArgDecl", f"k{name}Args", [_arg_decl(arg) for arg in kernel.args])
     text += _table("const char*", f"k{name}Tiles", [_quote(tile) for tile in kernel.tiles])
@@ -173,8 +186,14 @@ def source_of(kernel: Kernel) -> str:
         f"constexpr KernelDecl k{name}Decl{{\n"
         f"    .name = {_quote(kernel.name)},\n    .doc = {_quote(kernel.doc)},\n    .key_fields = k{name}Key,\n"
         f"    .args = k{name}Args,\n    .tile_names = k{name}Tiles,\n    .select_arg = {select},\n"
-        f"    .uneven = {'true' if kernel.uneven else 'false'},\n    .grid = {kernel.name}_grid}};\n}}  // namespace\n"
+        f"    .uneven = {'true' if kernel.uneven else 'false'},\n    .grid = {kernel.name}_grid"
     )
+    if kernel.workspace is not None:
+        text += (
+            f",\n    .workspace_arg = {kernel.arg_names.index('workspace')},\n"
+            f"    .workspace = {kernel.name}_workspace"
+        )
+    text += "};\n}  // namespace\n"
     slots = ", ".join(f"static_cast<int64_t>(key.{field.name})" for field in kernel.key)
     values = ", ".join(f"arg_slot(args.{arg.name})" for arg in kernel.args)
     text += f"const KernelDecl& {name}::decl() {{ return k{name}Decl; }}\n"

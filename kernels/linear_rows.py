@@ -8,6 +8,9 @@ without a register in between. Regimes, chosen by the tile constant MODE:
   - 3, tiles come through tensor descriptors, and a program takes one tile of the output after the other. LOOP 1
     begins to load for the next tile before this one is finished; LOOP 2 leaves loading to warps of its own. PARTS
     is how many pieces of the output tile go to memory one after the other.
+In modes 1 to 3 SPLIT programs can share a tile of the output, each with a piece of k, where there are too few tiles
+for a GPU. Each writes its sum to the workspace; the one that comes last adds all of them, in their order, so that
+results do not depend on who that is.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import triton.language as tl
 
 from kernels import linear_rows_cases
 from kernels.linear import gated
-from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
+from kernels.linear_rows_hopper import linear_rows_hopper
+from kernels.spec import FLOATS, I32, WORKSPACE_FLAG_BYTES, DType, Flag, Int, Kernel, Ptr
+
+_FLAGS = tl.constexpr(WORKSPACE_FLAG_BYTES // 4)
 
 
 @triton.jit
@@ -71,6 +77,46 @@ def _finish(
 
 
 @triton.jit
+def _sums_at(workspace, item, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Where the sums [BLOCK_M, BLOCK_N] number `item` lie in the workspace, behind its flags."""
+    sums = (workspace + _FLAGS).to(tl.pointer_type(tl.float32), bitcast=True)
+    inner = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    return sums + item.to(tl.int64) * (BLOCK_M * BLOCK_N) + inner
+
+
+@triton.jit
+def _finish_split(
+    acc, up, workspace, bias, out, tile, part, row, column, rows, n: tl.constexpr, out_stride: tl.constexpr,
+    has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr, SPLIT: tl.constexpr,
+):  # fmt: skip
+    """As _finish, for the sums of the piece `part` of k. A tile's flag counts the pieces that are done, and is zero
+    again when the tile is."""
+    BLOCK_M: tl.constexpr = acc.shape[0]
+    BLOCK_N: tl.constexpr = acc.shape[1]
+    PLANES: tl.constexpr = 2 if gate != 0 else 1
+    # With the launcher's bound on the workspace: no more tiles than flags.
+    tl.static_assert(SPLIT * PLANES * BLOCK_M * BLOCK_N * _FLAGS * 4 >= 64 * 1024 * 1024)
+    item = (tile * SPLIT + part) * PLANES
+    tl.store(_sums_at(workspace, item, BLOCK_M, BLOCK_N), acc, cache_modifier=".cg")
+    if gate != 0:
+        tl.store(_sums_at(workspace, item + 1, BLOCK_M, BLOCK_N), up, cache_modifier=".cg")
+    tl.debug_barrier()  # the flag is for what all threads have written
+    before = tl.atomic_add(workspace + tile, 1, sem="acq_rel", scope="gpu")
+    if before == SPLIT - 1:
+        item = tile * (SPLIT * PLANES)
+        total = tl.load(_sums_at(workspace, item, BLOCK_M, BLOCK_N), cache_modifier=".cg")
+        for i in tl.static_range(1, SPLIT):
+            total += tl.load(_sums_at(workspace, item + i * PLANES, BLOCK_M, BLOCK_N), cache_modifier=".cg")
+        total2 = total
+        if gate != 0:
+            total2 = tl.load(_sums_at(workspace, item + 1, BLOCK_M, BLOCK_N), cache_modifier=".cg")
+            for i in tl.static_range(1, SPLIT):
+                total2 += tl.load(_sums_at(workspace, item + i * PLANES + 1, BLOCK_M, BLOCK_N), cache_modifier=".cg")
+        tl.store(workspace + tile, 0)
+        _finish(total, total2, bias, out, row, column, rows, n, out_stride, has_bias, residual, gate)
+
+
+@triton.jit
 def _halves(tile):
     """Left and right half of the columns."""
     parts = tl.reshape(tile, (tile.shape[0], 2, tile.shape[1] // 2))
@@ -103,11 +149,14 @@ def _place(tile, blocks_m, blocks_n, GROUP: tl.constexpr):
 
 @triton.jit
 def linear_rows_kernel(
-    x, weights, weights2, bias, out, rows, x_dtype: tl.constexpr,
+    x, weights, weights2, bias, out, workspace, rows, x_dtype: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, MODE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr, PROGRAMS: tl.constexpr, PARTS: tl.constexpr, LOOP: tl.constexpr,
+    GROUP: tl.constexpr = 8, PROGRAMS: tl.constexpr = 1 << 30, PARTS: tl.constexpr = 1, LOOP: tl.constexpr = 0,
+    SPLIT: tl.constexpr = 1, STAGES: tl.constexpr = 0,
 ):  # fmt: skip
+    tl.static_assert(SPLIT == 1 or (MODE != 0 and k % (SPLIT * BLOCK_K) == 0))
+    PIECE: tl.constexpr = k // SPLIT  # columns of x that one program takes
     dtype: tl.constexpr = x_dtype
     pid = tl.program_id(0)
     blocks_m = tl.cdiv(rows, BLOCK_M)
@@ -119,19 +168,28 @@ def linear_rows_kernel(
             u_tiles = tl.make_tensor_descriptor(weights2, [n, k], [k, 1], [BLOCK_N, BLOCK_K])
         STORE_N: tl.constexpr = BLOCK_N // PARTS
         out_tiles = tl.make_tensor_descriptor(out, [rows, n], [out_stride, 1], [BLOCK_M, STORE_N])
-        tiles = blocks_m * blocks_n
-        for tile in tl.range(pid, tiles, tl.num_programs(0), flatten=LOOP == 1, warp_specialize=LOOP == 2):
+        items = blocks_m * blocks_n * SPLIT
+        for item in tl.range(pid, items, tl.num_programs(0), flatten=LOOP == 1, warp_specialize=LOOP == 2):
+            tile = item // SPLIT
+            first = item % SPLIT * PIECE
             block_m, block_n = _place(tile, blocks_m, blocks_n, GROUP)
             acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
             up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            for k0 in range(0, k, BLOCK_K):
-                xs = x_tiles.load([block_m * BLOCK_M, k0])
-                acc = tl.dot(xs, w_tiles.load([block_n * BLOCK_N, k0]).T, acc)
+            for k0 in range(0, PIECE, BLOCK_K):
+                xs = x_tiles.load([block_m * BLOCK_M, first + k0])
+                acc = tl.dot(xs, w_tiles.load([block_n * BLOCK_N, first + k0]).T, acc)
                 if gate != 0:
-                    up = tl.dot(xs, u_tiles.load([block_n * BLOCK_N, k0]).T, up)
+                    up = tl.dot(xs, u_tiles.load([block_n * BLOCK_N, first + k0]).T, up)
             row = block_m * BLOCK_M
             column = block_n * BLOCK_N
-            if PARTS == 1:
+            if SPLIT > 1:
+                rows_at = row + tl.arange(0, BLOCK_M)
+                columns_at = column + tl.arange(0, BLOCK_N)
+                _finish_split(
+                    acc, up, workspace, bias, out, tile, item % SPLIT, rows_at, columns_at, rows,
+                    n, out_stride, has_bias, residual, gate, SPLIT,
+                )  # fmt: skip
+            elif PARTS == 1:
                 _put(acc, up, bias, out_tiles, row, column, n, has_bias, residual, gate)
             else:
                 left, right = _halves(acc)
@@ -159,19 +217,21 @@ def linear_rows_kernel(
         row = row + tl.arange(0, 1)
         _finish(acc[None, :], up[None, :], bias, out, row, column, rows, n, out_stride, has_bias, residual, gate)
     else:
-        block_m, block_n = _place(pid, blocks_m, blocks_n, GROUP)
+        tile = pid // SPLIT
+        first = pid % SPLIT * PIECE
+        block_m, block_n = _place(tile, blocks_m, blocks_n, GROUP)
         row = block_m * BLOCK_M + tl.arange(0, BLOCK_M)
         column = block_n * BLOCK_N + tl.arange(0, BLOCK_N)
-        x_at = _tile_at(x, row, rows, k, BLOCK_K)
-        w_at = _tile_at(weights, column, n, k, BLOCK_K)
+        x_at = _tile_at(x + first, row, rows, k, BLOCK_K)
+        w_at = _tile_at(weights + first, column, n, k, BLOCK_K)
         u_at = w_at
         if gate != 0:
-            u_at = _tile_at(weights2, column, n, k, BLOCK_K)
+            u_at = _tile_at(weights2 + first, column, n, k, BLOCK_K)
         HEIGHT: tl.constexpr = BLOCK_M if MODE == 1 else BLOCK_N
         WIDTH: tl.constexpr = BLOCK_N if MODE == 1 else BLOCK_M
         acc = tl.zeros((HEIGHT, WIDTH), dtype=tl.float32)
         up = tl.zeros((HEIGHT, WIDTH), dtype=tl.float32)
-        for k0 in range(0, k, BLOCK_K):
+        for k0 in range(0, PIECE, BLOCK_K):
             xs = _load_tile(x_at, k0, dtype, k, BLOCK_K)
             w = _load_tile(w_at, k0, dtype, k, BLOCK_K)
             if MODE == 1:
@@ -187,11 +247,16 @@ def linear_rows_kernel(
         if MODE == 2:
             acc = tl.trans(acc)
             up = tl.trans(up)
-        _finish(acc, up, bias, out, row, column, rows, n, out_stride, has_bias, residual, gate)
+        if SPLIT > 1:
+            _finish_split(
+                acc, up, workspace, bias, out, tile, pid % SPLIT, row, column, rows,
+                n, out_stride, has_bias, residual, gate, SPLIT,
+            )  # fmt: skip
+        else:
+            _finish(acc, up, bias, out, row, column, rows, n, out_stride, has_bias, residual, gate)
 
 
 _UNTUNED = "x_dtype == 'f32' or k % 64 != 0"
-_TILE_EACH = {"PROGRAMS": 1 << 30, "PARTS": 1, "LOOP": 0}  # a program for each tile of the output
 
 LINEAR_ROWS = Kernel(
     name="linear_rows",
@@ -211,22 +276,26 @@ LINEAR_ROWS = Kernel(
         Ptr("weights2", "weight_dtype", "read", shape="n, k", optional="gate"),
         Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
         Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
+        Ptr("workspace", "i32", "scratch", shape="flags, then f32 sums of pieces", optional="SPLIT > 1"),
         I32("rows"),
     ],
-    grid="min(ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N), PROGRAMS)",
+    grid="min(ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N) * SPLIT, PROGRAMS)",
+    workspace="4 * ceil_div(rows, BLOCK_M) * BLOCK_M * ceil_div(n, BLOCK_N) * BLOCK_N * SPLIT * (2 if gate != 0 else 1)"
+    " if SPLIT > 1 else 0",
     select="rows",
+    alternatives=[("MODE == 4", linear_rows_hopper)],
     reference=linear_rows_cases.linear_rows_reference,
     cases=linear_rows_cases.linear_rows_cases,
     # Through pointers, which every target can; those for the tensor descriptors of Hopper are in its file.
     default_tiles=[
-        {"max": 1, "MODE": 0, "BLOCK_M": 1, "BLOCK_N": 4, "BLOCK_K": "min(next_pow2(k), 1024)", "GROUP": 1, **_TILE_EACH},
-        {"max": 16, "when": _UNTUNED, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
-        {"when": _UNTUNED, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
-        {"max": 16, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 5},
-        {"max": 64, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 4},
-        {"when": "gate == 0", "MODE": 1, "BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 3, "num_warps": 8},
-        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "GROUP": 8, **_TILE_EACH, "num_stages": 3},
-        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP": 8, **_TILE_EACH},
+        {"max": 1, "MODE": 0, "BLOCK_M": 1, "BLOCK_N": 4, "BLOCK_K": "min(next_pow2(k), 1024)"},
+        {"max": 16, "when": _UNTUNED, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32},
+        {"when": _UNTUNED, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32},
+        {"max": 16, "MODE": 1, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "num_stages": 5},
+        {"max": 64, "MODE": 1, "BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 64, "num_stages": 4},
+        {"when": "gate == 0", "MODE": 1, "BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "num_stages": 3, "num_warps": 8},
+        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "num_stages": 3},
+        {"MODE": 1, "BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32},
     ],
 )  # fmt: skip
 

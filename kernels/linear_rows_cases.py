@@ -42,6 +42,7 @@ def _case(rng, name, rows, n, k, dtypes=("bf16", "bf16", "f32"), gate=0, bias=0,
             "weights2": weights() if gate else None,
             "bias": rng.standard_normal(n, dtype=np.float32) if bias else None,
             "out": rng.standard_normal((rows + 1, stride or n), dtype=np.float32),
+            "workspace": None,
             "rows": rows,
         },
         tolerance={"out": Tolerance(3 * relative * max(size, 0.1), {"f32": 1e-6, "bf16": 8e-3, "f16": 1e-3}[out_dtype])},
@@ -65,3 +66,10 @@ def linear_rows_cases():
     yield _case(rng, "tiny", 1, 1, 1, ("f32", "f32", "f32"))
     yield _case(rng, "all_epilogues", 6, 70, 96, ("f32", "f32", "f32"), gate=1, bias=1, residual=1, stride=80)
     yield _case(rng, "many_tiles", 600, 700, 192)
+    for rows in (40, 200):  # few tiles, much to add: the sum in pieces
+        yield _case(rng, "long", rows, 160, 2048)
+        yield _case(rng, "long_residual", rows, 96, 1024, residual=1)
+        yield _case(rng, "long_gate", rows, 96, 1024, ("bf16", "bf16", "bf16"), gate=1)
+    # Many rows: warps that only load, where there are such.
+    yield _case(rng, "wide_residual", 600, 400, 1024, bias=1, residual=1)
+    yield _case(rng, "wide_gate", 600, 200, 1024, ("bf16", "bf16", "bf16"), gate=1, bias=1, stride=208)

@@ -111,7 +111,7 @@ def _gpu_object(
 ) -> Object:
     """By Triton's own compiler. The cached file is a line of JSON and the binary."""
     options = [tools.target, choice.num_warps, choice.num_stages, ttir.triton.__version__]
-    text = _without_locations(ttir.to_ttir(kernel, key, choice))
+    text = _without_locations(ttir.identity(kernel, key, choice))
     digest = hashlib.sha256("\0".join([text, *map(str, options)]).encode()).hexdigest()
     cached = tools.cache / "objects" / f"{digest}.gpu" if tools.cache else None
     if cached and (stored := _load(cached)) is not None:

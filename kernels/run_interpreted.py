@@ -16,13 +16,14 @@ from triton.runtime import interpreter
 
 from kernels.conformance import Prepared
 from kernels.dtypes import DTYPES, bf16_to_f32, f32_to_bf16
-from kernels.spec import DType, Ptr, SpecError
+from kernels.spec import WORKSPACE_FLAG_BYTES, DType, Ptr, SpecError
 from kernels.targets import Choice
 
 
 def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]:
     """Memory after all programs have run."""
     kernel, key = prepared.kernel, prepared.key
+    workspace = _workspace(prepared, choice)
     if not isinstance(kernel.fn, interpreter.InterpretedFunction):
         raise SpecError("set TRITON_INTERPRET=1 before Triton is imported")
     memory = {
@@ -33,6 +34,8 @@ def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]
         element = DTYPES[kernel.arg_dtype(arg.name, key)]
         if isinstance(arg, Ptr):
             array = memory[prepared.owner(arg.name)]
+            if arg.name == "workspace" and workspace is not None:
+                array = workspace
             address = 0 if array is None else array.ctypes.data
             values[arg.name] = _tensor(
                 np.uint64(address), tl.pointer_type(getattr(tl, element.tl)), np.uint64
@@ -62,7 +65,20 @@ def run_interpreted(prepared: Prepared, choice: Choice) -> dict[str, np.ndarray]
                 function(**values)
     finally:
         scope.restore()
+    if workspace is not None and workspace[: WORKSPACE_FLAG_BYTES // 4].any():
+        raise SpecError(f"{kernel.variant(key)}: flags of the workspace are not zero after a launch")
     return memory
+
+
+def _workspace(prepared: Prepared, choice: Choice) -> np.ndarray | None:
+    """As a launcher gives it: flags of zero, then anything."""
+    kernel, key = prepared.kernel, prepared.key
+    size = kernel.workspace_size(key, prepared.scalars, choice.tiles)
+    if size == 0:
+        return None
+    made = np.full((WORKSPACE_FLAG_BYTES + size) // 4, 0x7FC00000, dtype=np.int32)  # NaN
+    made[: WORKSPACE_FLAG_BYTES // 4] = 0
+    return made
 
 
 def _tensor(value, dtype, storage):
@@ -95,8 +111,10 @@ def _tensor_ranges() -> Iterator[None]:
 
 @contextmanager
 def _exact_bf16() -> Iterator[None]:
-    """The interpreter truncates when it narrows to bf16; compiled kernels round to nearest even."""
+    """The interpreter truncates when it narrows to bf16; compiled kernels round to nearest even. Its dot takes
+    the bits of bf16 for integers."""
     original = interpreter._convert_float
+    original_dot = interpreter.InterpreterBuilder.create_dot
 
     def convert(data, from_type, to_type, rounding_mode):
         if (from_type, to_type) == (tl.float32, tl.bfloat16):
@@ -105,8 +123,19 @@ def _exact_bf16() -> Iterator[None]:
             return bf16_to_f32(data.view(np.uint16)).reshape(data.shape)
         return original(data, from_type, to_type, rounding_mode)
 
+    def dot(builder, a, b, *rest):
+        a, b = (
+            interpreter.TensorHandle(bf16_to_f32(t.data.view(np.uint16)).reshape(t.data.shape), tl.float32)
+            if t.dtype.scalar == tl.bfloat16
+            else t
+            for t in (a, b)
+        )
+        return original_dot(builder, a, b, *rest)
+
     interpreter._convert_float = convert
+    interpreter.InterpreterBuilder.create_dot = dot
     try:
         yield
     finally:
         interpreter._convert_float = original
+        interpreter.InterpreterBuilder.create_dot = original_dot

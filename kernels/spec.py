@@ -19,6 +19,9 @@ from kernels.dtypes import DTYPES
 
 FLOATS = ("f32", "f16", "bf16")
 COMPILE_OPTIONS = ("num_warps", "num_stages")
+# The workspace that a launcher gives to kernels (Kernel.workspace): flags, then what the kernel asks for.
+WORKSPACE_FLAG_BYTES = 64 << 10
+MAX_WORKSPACE_BYTES = 64 << 20  # without the flags
 
 
 class SpecError(ValueError):
@@ -180,7 +183,15 @@ class Kernel:
     select: str | None = None
     # Programs of one launch take very different times (attention over ragged lengths).
     uneven: bool = False
+    # Bytes, an expression as `grid`, of memory in which programs of one launch meet. The launcher gives it as the
+    # argument `workspace`: WORKSPACE_FLAG_BYTES of flags, which are zero when a launch begins and must be when it
+    # ends, then these bytes, of any content. Where it is zero bytes the argument is null.
+    workspace: str | None = None
+    # (condition over tile constants, function): what is compiled in place of `fn` where the condition holds. A Gluon
+    # function of the same parameters, for what Triton's own compiler makes worse of; on targets that have it only.
+    alternatives: Sequence[tuple[str, Any]] = ()
     tiles: tuple[str, ...] = field(init=False)
+    tile_defaults: Mapping[str, Any] = field(init=False)  # of the function's parameters
 
     def __post_init__(self) -> None:
         try:
@@ -213,6 +224,13 @@ class Kernel:
             return arg.type
         return key[arg.dtype] if arg.dtype in key else arg.dtype
 
+    def function(self, tiles: Mapping[str, int]) -> Any:
+        """What a choice compiles."""
+        for condition, fn in self.alternatives:
+            if expr.parse(condition).evaluate(tiles):
+                return fn
+        return self.fn
+
     # -- variants
 
     def check_key(self, key: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,6 +261,15 @@ class Kernel:
         ints = {name: int(args[name]) for name in self.int_args}
         return expr.parse(self.grid).evaluate({**key, **ints, **tiles})
 
+    def workspace_size(
+        self, key: Mapping[str, Any], args: Mapping[str, Any], tiles: Mapping[str, int]
+    ) -> int:
+        """Bytes behind the flags; 0: the launch takes no workspace."""
+        if self.workspace is None:
+            return 0
+        ints = {name: int(args[name]) for name in self.int_args}
+        return expr.parse(self.workspace).evaluate({**key, **ints, **tiles})
+
     # -- validation
 
     def _validate(self) -> None:
@@ -259,14 +286,33 @@ class Kernel:
                 raise SpecError(f"{name} is declared twice")
         for arg in self.args:
             self._validate_arg(arg)
-        self.tiles = self._match_function()
+        self.tiles, self.tile_defaults = self._match_function()
         if self.select is not None and self.select not in self.int_args:
             raise SpecError(
                 f"select={self.select!r} is not an integer argument ({', '.join(self.int_args)})"
             )
         known = {*self.key_names, *self.int_args, *self.tiles}
         expr.parse(self.grid).require(known, "grid")
+        self._validate_workspace()
+        for condition, fn in self.alternatives:
+            expr.parse(condition).require(set(self.tiles), "alternatives")
+            if fn.arg_names != self.fn.arg_names:
+                raise SpecError(f"{fn.__name__} has other parameters than {self.fn.__name__}")
         self.check_choices(self.default_tiles, "default_tiles")
+
+    def _validate_workspace(self) -> None:
+        given = next((arg for arg in self.pointers if arg.name == "workspace"), None)
+        if (given is None) != (self.workspace is None):
+            raise SpecError("workspace (its bytes) and the argument `workspace` come together")
+        if given is None:
+            return
+        if given.access != "scratch" or not given.optional:
+            raise SpecError("the argument workspace is scratch and optional")
+        if self.select is None:
+            raise SpecError("workspace needs a select argument, which bounds it")
+        # Known before a launch: what a choice may ask for at most.
+        known = {*self.key_names, self.select, *self.tiles}
+        expr.parse(self.workspace).require(known, "workspace")
 
     def _validate_arg(self, arg: Ptr | Scalar) -> None:
         if isinstance(arg, Scalar):
@@ -291,9 +337,9 @@ class Kernel:
         if not arg.shape.strip():
             raise SpecError(f"argument {arg.name}: shape is missing")
 
-    def _match_function(self) -> tuple[str, ...]:
+    def _match_function(self) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Compares the function's parameters with the declaration; returns the tile constants'
-        names."""
+        names, and the defaults of those that have one."""
         python_fn = getattr(self.fn, "fn", None)
         if python_fn is None:
             raise SpecError(f"fn is {self.fn!r}, expected a @triton.jit function")
@@ -318,7 +364,12 @@ class Kernel:
                 raise SpecError(
                     f"{python_fn.__name__}: constexpr {name} is no key field; tile constants are UPPER_CASE"
                 )
-        return tiles
+        defaults = {
+            name: parameters[name].default
+            for name in tiles
+            if parameters[name].default is not inspect.Parameter.empty
+        }
+        return tiles, defaults
 
     def check_choices(self, choices: Sequence[Mapping[str, Any]], what: str) -> None:
         """Form of a list of tile choices (targets.py resolves them for a key)."""
@@ -331,7 +382,8 @@ class Kernel:
                 raise SpecError(
                     f"{where}: unknown {', '.join(unknown)} (tile constants: {', '.join(self.tiles)})"
                 )
-            if missing := [name for name in self.tiles if name not in choice]:
+            given = {*choice, *self.tile_defaults}
+            if missing := [name for name in self.tiles if name not in given]:
                 raise SpecError(f"{where}: no value for {', '.join(missing)}")
             if "max" in choice and self.select is None:
                 raise SpecError(f"{where}: max is given but the kernel declares no select argument")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from kernels import expr
-from kernels.spec import COMPILE_OPTIONS, Kernel, SpecError
+from kernels.spec import COMPILE_OPTIONS, MAX_WORKSPACE_BYTES, Kernel, SpecError
 
 DIRECTORY = Path(__file__).parent / "targets"
 
@@ -96,4 +96,22 @@ def _choice(kernel: Kernel, key: Mapping[str, Any], entry: Mapping[str, Any]) ->
         if name not in ("max", "when")
     }
     options = {name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
-    return Choice(entry.get("max"), {name: values[name] for name in kernel.tiles}, **options)
+    values = {**kernel.tile_defaults, **values}
+    choice = Choice(entry.get("max"), {name: values[name] for name in kernel.tiles}, **options)
+    _check_workspace(kernel, key, choice)
+    return choice
+
+
+def _check_workspace(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> None:
+    """Its size is known before the first launch, for the largest `select` that the choice takes."""
+    if kernel.workspace is None:
+        return
+    known = {**key, **choice.tiles, kernel.select: choice.max or 1}
+    size = expr.parse(kernel.workspace).evaluate(known)
+    if size and choice.max is None:
+        raise SpecError(f"tiles {dict(choice.tiles)} take a workspace, so they need a max")
+    if size > MAX_WORKSPACE_BYTES:
+        raise SpecError(
+            f"tiles {dict(choice.tiles)} want a workspace of {size} bytes for {kernel.select} = {choice.max}, "
+            f"at most {MAX_WORKSPACE_BYTES} are there"
+        )

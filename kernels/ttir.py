@@ -18,6 +18,7 @@ import triton.language as tl
 from triton._C.libtriton import ir, passes
 from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource
+from triton.experimental.gluon._runtime import GluonASTSource
 
 from kernels.dtypes import DTYPES
 from kernels.spec import DType, Kernel, Ptr, SpecError
@@ -50,7 +51,8 @@ def _source(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> ASTSource
         signature[arg.name] = DTYPES[arg.type].triton
         if arg.divisible:
             attributes[(index,)] = [["tt.divisibility", arg.divisible]]
-    parameters = kernel.fn.arg_names
+    fn = kernel.function(choice.tiles)
+    parameters = fn.arg_names
     constants: dict[str, Any] = {}
     for field_ in kernel.key:
         if field_.name in parameters:
@@ -61,11 +63,14 @@ def _source(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> ASTSource
     constants |= choice.tiles
     signature |= {name: "constexpr" for name in constants}
     ordered = {name: signature[name] for name in parameters}
-    return ASTSource(kernel.fn, ordered, constexprs=constants, attrs=attributes)
+    make = GluonASTSource if fn.is_gluon() else ASTSource
+    return make(fn, ordered, constexprs=constants, attrs=attributes)
 
 
 def to_ttir(kernel: Kernel, key: Mapping[str, Any], choice: Choice, locations: bool = True) -> str:
     """TTIR text of one choice after Triton's target-independent passes."""
+    if kernel.function(choice.tiles).is_gluon():
+        raise SpecError(f"{kernel.variant(key)} tiles {dict(choice.tiles)}: Gluon has no TTIR")
     try:
         text = source_to_ttir(_source(kernel, key, choice), locations=locations)
     except (
@@ -127,6 +132,14 @@ def _last_line(error: BaseException) -> str:
 
 
 # --- GPU ------------------------------------------------------------------------------------------
+
+
+def identity(kernel: Kernel, key: Mapping[str, Any], choice: Choice) -> str:
+    """Text that two choices have in common only if they compile to the same."""
+    fn = kernel.function(choice.tiles)
+    if not fn.is_gluon():
+        return to_ttir(kernel, key, choice, locations=False)
+    return f"{fn.cache_key} {kernel.variant(key)} {sorted(choice.tiles.items())}"
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ struct KernelDecl {
   bool uneven = false;  // programs differ much in work: handed out in smaller ranges
   // Values in declaration order: key fields, argument slots, tile constants of the choice.
   Grid (*grid)(const int64_t* key, const uint64_t* args, const int64_t* tiles) = nullptr;
+  // The pointer that the launcher sets itself, -1: none; and how many bytes a launch wants behind
+  // the flags there, 0: it takes null. See Kernel.workspace in kernels/spec.py.
+  int workspace_arg = -1;
+  int64_t (*workspace)(const int64_t* key, const uint64_t* args, const int64_t* tiles) = nullptr;
 };
 
 // Argument slots of the entry ABI: pointers as they are, integers sign-extended, floats as bits.

@@ -2,6 +2,7 @@
 #include "src/device/launcher.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,9 @@ namespace nereid {
 namespace {
 
 constexpr size_t kFirstTableSize = 256;
+constexpr uint64_t kWorkspaceFlagBytes = uint64_t{64} << 10;  // as kernels/spec.py has them
+constexpr uint64_t kMaxWorkspaceBytes = uint64_t{64} << 20;
+constexpr size_t kMaxWorkspaceArgs = 32;
 
 uint64_t hash_of(const KernelDecl& decl, std::span<const int64_t> key) {
   auto hash = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(&decl));
@@ -58,6 +62,7 @@ struct Launcher::Choice {
   const LoadedKernel* kernel = nullptr;
   std::vector<int64_t> tiles;
   std::string label;
+  bool takes_workspace = false;
 };
 
 struct Launcher::Variant {
@@ -119,7 +124,9 @@ std::string pack_request_json(std::span<const KernelVariant> variants) {
 Launcher::Launcher(Device& device, const Pack* pack)
     : device_(device), pack_(pack), table_(kFirstTableSize) {}
 
-Launcher::~Launcher() = default;
+Launcher::~Launcher() {
+  for (const DevicePtr workspace : workspaces_) device_.free(workspace);
+}
 
 Status Launcher::launch_slots(const KernelDecl& decl, std::span<const int64_t> key,
                               std::span<const uint64_t> args) {
@@ -129,7 +136,37 @@ Status Launcher::launch_slots(const KernelDecl& decl, std::span<const int64_t> k
   LaunchParams params{
       .kernel = choice.kernel, .args = args, .label = choice.label.c_str(), .decl = &decl};
   if (pack_ != nullptr) params.grid = decl.grid(key.data(), args.data(), choice.tiles.data());
+  if (!choice.takes_workspace) return device_.launch(params);
+  std::array<uint64_t, kMaxWorkspaceArgs> with_workspace;
+  std::ranges::copy(args, with_workspace.begin());
+  with_workspace[static_cast<size_t>(decl.workspace_arg)] = workspaces_.back();
+  params.args = std::span(with_workspace).first(args.size());
   return device_.launch(params);
+}
+
+// Enough for the largest launch that runs this choice.
+Status Launcher::add_workspace(const Variant& variant, Choice& choice) {
+  const KernelDecl& decl = *variant.decl;
+  if (decl.workspace == nullptr) return {};
+  const bool bounded = choice.max != std::numeric_limits<int64_t>::max();
+  std::vector<uint64_t> args(decl.args.size(), 0);
+  args[static_cast<size_t>(decl.select_arg)] = bounded ? static_cast<uint64_t>(choice.max) : 1;
+  const int64_t wanted = decl.workspace(variant.key.data(), args.data(), choice.tiles.data());
+  if (wanted == 0) return {};
+  if (!bounded || wanted < 0 || static_cast<uint64_t>(wanted) > kMaxWorkspaceBytes) {
+    return error("{} bytes of workspace for {} {}, expected up to {}", wanted,
+                 bounded ? fmt::format("at most {}", choice.max) : "any number of",
+                 decl.args[static_cast<size_t>(decl.select_arg)].name, kMaxWorkspaceBytes);
+  }
+  NEREID_CHECK(decl.args.size() <= kMaxWorkspaceArgs, "{}: {} arguments", decl.name,
+               decl.args.size());
+  choice.takes_workspace = true;
+  const uint64_t bytes = kWorkspaceFlagBytes + static_cast<uint64_t>(wanted);
+  if (bytes <= workspace_bytes_) return {};
+  NEREID_TRY_CONTEXT(const DevicePtr workspace, device_.alloc(bytes), "workspace of kernels");
+  workspaces_.push_back(workspace);
+  workspace_bytes_ = bytes;
+  return device_.upload(workspace, std::vector<std::byte>(kWorkspaceFlagBytes));
 }
 
 Result<const Launcher::Variant*> Launcher::find_or_load(const KernelDecl& decl,
@@ -203,6 +240,7 @@ Status Launcher::load_choices(Variant& variant) {
                             .shared_bytes = from.shared_bytes,
                             .num_warps = from.num_warps};
     NEREID_TRY_CONTEXT(choice.kernel, device_.load(image), pack_->path());
+    NEREID_RETURN_IF_ERROR(add_workspace(variant, choice));
     variant.choices.push_back(std::move(choice));
   }
   return {};

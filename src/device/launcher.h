@@ -74,11 +74,15 @@ class Launcher {
   Result<std::unique_ptr<Variant>> load(const KernelDecl& decl, std::span<const int64_t> key);
   Status load_choices(Variant& variant);
   void insert(const Variant* variant, uint64_t hash);
+  Status add_workspace(const Variant& variant, Choice& choice);
 
   Device& device_;
   const Pack* pack_;
   std::vector<std::unique_ptr<Variant>> variants_;
   std::vector<Slot> table_;  // open addressing, a power of two, at most half full
+  // One after the other, each larger: a launch noted earlier may still use one.
+  std::vector<DevicePtr> workspaces_;
+  uint64_t workspace_bytes_ = 0;  // of the last
 };
 
 }  // namespace nereid

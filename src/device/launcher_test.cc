@@ -125,6 +125,71 @@ TEST_F(LauncherTest, MissingVariantIsAnError) {
   EXPECT_TRUE(launcher.variants().empty());
 }
 
+// Axpy whose x is the launcher's workspace.
+constexpr ArgDecl kWorkspaceArgs[] = {
+    {.name = "workspace",
+     .kind = ArgKind::kPtr,
+     .access = Access::kReadWrite,
+     .nullable = true,
+     .divisible = 16},
+    {.name = "out", .kind = ArgKind::kPtr, .access = Access::kReadWrite, .divisible = 16},
+    {.name = "n", .kind = ArgKind::kI32},
+    {.name = "a", .kind = ArgKind::kF32}};
+
+template <int64_t kBounded, int64_t kUnbounded>
+KernelDecl workspace_decl() {
+  KernelDecl decl = Axpy::decl();
+  decl.args = kWorkspaceArgs;
+  decl.workspace_arg = 0;
+  decl.workspace = [](const int64_t*, const uint64_t* args, const int64_t*) {
+    return args[2] == 64 ? kBounded : kUnbounded;  // n: the first choice is for up to 64
+  };
+  return decl;
+}
+
+TEST_F(LauncherTest, GivesAWorkspaceWhoseFlagsAreZero) {
+  open("cpu", true);
+  Trace trace;
+  const auto traced = make_traced_device(*device_, trace);
+  Launcher launcher(*traced, &*pack_);
+  const KernelDecl decl = workspace_decl<int64_t{1} << 20, 0>();
+  const DevicePtr out = *traced->alloc(256);
+  std::vector<float> values(64, 3.0f);
+  ASSERT_TRUE(traced->upload(out, std::as_bytes(std::span(values))));
+  const auto key = Axpy::pack_key({DType::kF32, 0});
+  for (const int32_t n : {64, 5}) {
+    const uint64_t args[] = {0, out, arg_slot(n), arg_slot(2.0f)};
+    ASSERT_TRUE(launcher.launch_slots(decl, key, args));
+  }
+  ASSERT_TRUE(traced->download(std::as_writable_bytes(std::span(values)), out));
+  EXPECT_THAT(values, ::testing::Each(3.0f));  // 3 + 2 * 0
+  std::vector<DevicePtr> workspaces;
+  for (const TraceEvent& event : trace.events()) {
+    if (event.kind != TraceEvent::Kind::kLaunch) continue;
+    workspaces.push_back(event.buffers.at(0).pointer);
+    EXPECT_EQ(event.buffers[0].allocation, event.buffers[0].pointer);
+  }
+  ASSERT_EQ(workspaces.size(), 2u);
+  EXPECT_EQ(workspaces[0], workspaces[1]);
+}
+
+TEST_F(LauncherTest, WorkspacesAreBounded) {
+  open("cpu", true);
+  Launcher launcher(*device_, &*pack_);
+  const auto key = Axpy::pack_key({DType::kF32, 0});
+  const uint64_t args[] = {0, *device_->alloc(256), arg_slot(int32_t{64}), arg_slot(2.0f)};
+  const KernelDecl large = workspace_decl<int64_t{1} << 40, 0>();
+  const Status too_large = launcher.launch_slots(large, key, args);
+  ASSERT_FALSE(too_large.has_value());
+  EXPECT_THAT(
+      too_large.error().message,
+      HasSubstr("1099511627776 bytes of workspace for at most 64 n, expected up to 67108864"));
+  const KernelDecl unbounded = workspace_decl<256, 256>();
+  const Status any = launcher.launch_slots(unbounded, key, args);
+  ASSERT_FALSE(any.has_value());
+  EXPECT_THAT(any.error().message, HasSubstr("256 bytes of workspace for any number of n"));
+}
+
 TEST_F(LauncherTest, ManyVariantsStayFindable) {
   open("null", false);
   Launcher launcher(*device_, nullptr);
