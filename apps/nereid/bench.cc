@@ -59,6 +59,7 @@ void print_table(const Engine& engine, const BenchOptions& options, const std::v
   out.line(fmt::format("model {}, device {} ({}, {} workers), context {}, tokens per second",
                        engine.config().name, device.name, device.target, device.num_workers,
                        options.context));
+  out.line("memory: " + engine.memory_plan().text());
   out.line(fmt::format("{:>6} {:>14} {:>14}", "batch", fmt::format("prefill {}", options.prefill),
                        fmt::format("decode {}", options.decode)));
   for (const Row& row : rows) {
@@ -76,6 +77,7 @@ void print_json(const Engine& engine, const BenchOptions& options, const std::ve
                        {"decode_tokens_per_second", row.speed.decode}});
   }
   const DeviceInfo& device = engine.device_info();
+  const MemoryPlan& memory = engine.memory_plan();
   const Json object = {{"model", engine.config().name},
                        {"device", device.driver},
                        {"device_name", device.name},
@@ -87,6 +89,13 @@ void print_json(const Engine& engine, const BenchOptions& options, const std::ve
                        {"context", options.context},
                        {"repeat", options.repeat},
                        {"load_seconds", engine.load_seconds()},
+                       {"memory",
+                        {{"free_bytes", memory.free},
+                         {"utilization", memory.share},
+                         {"weights_bytes", memory.weights},
+                         {"activations_bytes", memory.activations},
+                         {"kv_cache_bytes", memory.kv_cache},
+                         {"kv_cache_tokens", memory.cache_tokens()}}},
                        {"results", std::move(results)}};
   out.line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

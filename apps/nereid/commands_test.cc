@@ -26,34 +26,37 @@ TEST_F(Commands, HelpNamesEveryCommand) {
 }
 
 TEST_F(Commands, WrongUsageIsExitCodeTwoAndOneLine) {
-  for (const std::vector<const char*>& args :
-       std::vector<std::vector<const char*>>{{},
-                                             {"fly"},
-                                             {"run"},
-                                             {"run", "x", "--no-such-flag"},
-                                             {"run", "x", "--dtype", "f8"},
-                                             {"run", "x", "--threads", "-1"},
-                                             {"run", "x", "--max-tokens", "0"},
-                                             {"eval"},
-                                             {"bench", "--prefill", "0", "--decode", "0"},
-                                             {"run", "x", "--messages", "y"},
-                                             {"bench", "--batch", "1,x"},
-                                             {"eval", "--input", "a", "--perplexity", "b"},
-                                             {"eval", "--input", "a", "--window", "8"},
-                                             {"eval", "--input", "a", "--stride", "8"},
-                                             {"eval", "--perplexity", "a", "--top-logprobs", "1"},
-                                             {"compile", "m", "--max-context", "8"},
-                                             {"compile", "m", "--max-batch", "8"},
-                                             {"compile", "m", "--threads", "1"},
-                                             {"compile", "m", "--device", "cpu"},
-                                             {"compile", "m", "--trace", "t"},
-                                             {"compile", "m", "--pack", "p"},
-                                             {"run", "x", "--seed", "-1"},
-                                             {"run", "x", "--temperature", "nan"},
-                                             {"run", "x", "--top-k", "-5"},
-                                             {"run", "x", "--logit-bias", "5=1"},
-                                             {"run", "x", "--max-context", "99999999999"},
-                                             {"bench", "--batch", "0"}}) {
+  for (const std::vector<const char*>& args : std::vector<std::vector<const char*>>{
+           {},
+           {"fly"},
+           {"run"},
+           {"run", "x", "--no-such-flag"},
+           {"run", "x", "--dtype", "f8"},
+           {"run", "x", "--threads", "-1"},
+           {"run", "x", "--max-tokens", "0"},
+           {"eval"},
+           {"bench", "--prefill", "0", "--decode", "0"},
+           {"run", "x", "--messages", "y"},
+           {"bench", "--batch", "1,x"},
+           {"eval", "--input", "a", "--perplexity", "b"},
+           {"eval", "--input", "a", "--window", "8"},
+           {"eval", "--input", "a", "--stride", "8"},
+           {"eval", "--perplexity", "a", "--top-logprobs", "1"},
+           {"compile", "m", "--max-model-len", "8"},
+           {"compile", "m", "--max-batch", "8"},
+           {"compile", "m", "--threads", "1"},
+           {"compile", "m", "--device", "cpu"},
+           {"compile", "m", "--trace", "t"},
+           {"compile", "m", "--pack", "p"},
+           {"run", "x", "--seed", "-1"},
+           {"run", "x", "--temperature", "nan"},
+           {"run", "x", "--top-k", "-5"},
+           {"run", "x", "--logit-bias", "5=1"},
+           {"run", "x", "--max-model-len", "99999999999"},
+           {"run", "x", "--kv-cache-memory", "-1"},
+           {"run", "x", "--memory-utilization", "2"},
+           {"run", "x", "--memory-utilization", "0.5", "--kv-cache-memory", "1GiB"},
+           {"bench", "--batch", "0"}}) {
     const Outcome outcome = run(args);
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_THAT(outcome.err, testing::StartsWith("nereid: error: "));
@@ -166,6 +169,8 @@ TEST_F(Commands, BenchPrintsATableOrJson) {
   const Outcome table = run({"bench", "--prefill", "64", "--decode", "8", "--batch", "1,4"});
   EXPECT_EQ(table.exit_code, 0);
   EXPECT_THAT(table.out, HasSubstr("     4          256.0           32.0"));
+  EXPECT_THAT(table.out,
+              HasSubstr("memory: weights 100 B, activations 50 B, KV cache 256 B for 256 tokens"));
   const json object = json::parse(run({"bench", "--prefill", "64", "--decode", "8", "--context",
                                        "100", "--batch", "1,4", "--json"})
                                       .out);
@@ -174,6 +179,16 @@ TEST_F(Commands, BenchPrintsATableOrJson) {
   EXPECT_EQ(object["results"][1]["prefill_tokens_per_second"], 256.0);
   EXPECT_EQ(loaded.max_batch, 4);
   EXPECT_EQ(loaded.max_context, 108);
+  EXPECT_EQ(object["memory"]["kv_cache_tokens"], 256);
+}
+
+TEST_F(Commands, MemoryFlagsReachTheEngine) {
+  EXPECT_EQ(run({"bench", "--max-model-len", "700", "--kv-cache-memory", "1.5GiB"}).exit_code, 0);
+  EXPECT_EQ(loaded.max_context, 700);
+  EXPECT_EQ(loaded.memory.kv_cache_memory, uint64_t{3} << 29);
+  EXPECT_EQ(run({"bench", "--max-context", "800", "--gpu-memory-utilization", "0.5"}).exit_code, 0);
+  EXPECT_EQ(loaded.max_context, 800);  // the older name
+  EXPECT_EQ(loaded.memory.memory_utilization, 0.5);
 }
 
 TEST_F(Commands, CompilePassesItsFlagsOn) {

@@ -25,6 +25,7 @@ struct Listed {
   std::string name;  // what --device takes
   const char* description;
   Result<std::unique_ptr<Device>> device;
+  uint64_t free_bytes = 0;
 };
 
 std::vector<Listed> list_devices() {
@@ -33,7 +34,13 @@ std::vector<Listed> list_devices() {
     const auto count = driver.count != nullptr ? driver.count() : Result<int>(1);
     for (int at = 0; at < std::max(1, count.value_or(1)); ++at) {
       const std::string name = at > 0 ? fmt::format("{}:{}", driver.name, at) : driver.name;
-      list.push_back({name, driver.description, driver.create({.ordinal = at})});
+      Listed& entry = list.emplace_back(name, driver.description, driver.create({.ordinal = at}));
+      if (!entry.device) continue;
+      if (const auto free_bytes = (*entry.device)->free_bytes()) {
+        entry.free_bytes = *free_bytes;
+      } else {
+        entry.device = std::unexpected(free_bytes.error());
+      }
     }
   }
   return list;
@@ -49,7 +56,7 @@ Json device_json(const Listed& entry) {
   object["name"] = info.name;
   object["targets"] = info.targets;
   object["memory_bytes"] = info.memory_bytes;
-  object["free_bytes"] = info.free_bytes;
+  object["free_bytes"] = entry.free_bytes;
   object["workers"] = info.num_workers;
   return object;
 }
@@ -61,7 +68,7 @@ std::string device_line(const Listed& entry) {
   const DeviceInfo& info = (*entry.device)->info();
   return fmt::format("{:<6} {}, {} workers, {} ({} free), targets: {}", entry.name, info.name,
                      info.num_workers, format_bytes(info.memory_bytes),
-                     format_bytes(info.free_bytes), fmt::join(info.targets, " "));
+                     format_bytes(entry.free_bytes), fmt::join(info.targets, " "));
 }
 
 Result<int> devices(bool json, Environment& environment) {

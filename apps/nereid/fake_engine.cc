@@ -71,6 +71,15 @@ FakeEngine::FakeEngine(const FakeEngineOptions& options) : options_(options) {
   config_.name = "fake model";
   config_.vocab_size = kNumBytes + 4;
   device_ = {.driver = "null", .name = "nothing", .target = "cpu:none", .num_workers = 1};
+  memory_plan_ = {.total = 1000,
+                  .free = 900,
+                  .share = 0.5,
+                  .weights = 100,
+                  .activations = 50,
+                  .kv_cache = 256,
+                  .token_bytes = 1,
+                  .num_pages = 8,
+                  .page_tokens = 32};
   auto tokenizer = text::Tokenizer::from_json(tokenizer_json());
   NEREID_CHECK(tokenizer.has_value(), "{}", tokenizer.error().message);
   tokenizer_ = *tokenizer;

@@ -33,6 +33,7 @@ class FakeEngine : public Engine {
   Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const override;
   Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const override;
   double load_seconds() const override { return 0.25; }
+  const MemoryPlan& memory_plan() const override { return memory_plan_; }
   Result<GenerateResult> generate(const GenerateParams& params) override;
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
@@ -46,6 +47,7 @@ class FakeEngine : public Engine {
   FakeEngineOptions options_;
   ModelConfig config_;
   DeviceInfo device_;
+  MemoryPlan memory_plan_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::shared_ptr<const text::ChatTemplate> template_;
 };

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "src/base/numbers.h"
+
 namespace nereid::commands {
 namespace {
 
@@ -52,6 +54,13 @@ FlagCheck number_in(double min, double max) {
     double value = 0;
     if (parse_number(text, value) == std::errc{} && value >= min && value <= max) return "";
     return fmt::format("found '{}', expected a number from {} to {}", text, min, max);
+  };
+}
+
+FlagCheck byte_count() {
+  return [](const std::string& text) -> std::string {
+    const auto bytes = parse_bytes(text);
+    return bytes ? "" : bytes.error().message;
   };
 }
 

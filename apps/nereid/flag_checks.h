@@ -21,6 +21,7 @@ FlagCheck whole_number(int64_t min, int64_t max = std::numeric_limits<int32_t>::
 FlagCheck seed_number();  // all of uint64_t
 FlagCheck number_in(const SamplingRange& range);
 FlagCheck number_in(double min, double max);
+FlagCheck byte_count();  // "8GiB", see parse_bytes
 FlagCheck token_bias();
 
 // "42:-5.5": a token id and what is added to its logit.

@@ -8,6 +8,7 @@
 #include "apps/nereid/progress.h"
 #include "src/base/atomic_file.h"
 #include "src/base/check.h"
+#include "src/base/numbers.h"
 #include "src/quant/storage.h"
 
 namespace nereid::commands {
@@ -72,10 +73,23 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
   command
       .add_option(
-          "--max-context", options.max_context,
+          "--max-model-len,--max-context", options.max_model_len,
           "Most tokens of a sequence, prompt and reply; 0 is the model's limit, at most 4096")
       ->check(whole_number(0))
       ->capture_default_str();
+  CLI::Option* cache =
+      command
+          .add_option("--kv-cache-memory", options.kv_cache_memory,
+                      "Memory of the KV cache, such as 8GiB. Default: what the sequences need, or "
+                      "for serve on a GPU what is left of the share that may be taken")
+          ->check(byte_count())
+          ->type_name("BYTES");
+  command
+      .add_option("--memory-utilization,--gpu-memory-utilization", options.memory_utilization,
+                  "Share of the device's free memory that weights, activations and KV cache may "
+                  "take. Default: 0.9")
+      ->check(number_in(0.01, 1))
+      ->excludes(cache);
   command.add_option("--pack", options.pack,
                      "Kernels of this file, made by 'nereid compile'; default: the cache, where a "
                      "missing pack is built");
@@ -98,7 +112,12 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   load.dtype = options.dtype == "f32"    ? ComputeType::kF32
                : options.dtype == "bf16" ? ComputeType::kBF16
                                          : ComputeType::kAuto;
-  load.max_context = options.max_context;
+  load.max_context = options.max_model_len;
+  load.memory.memory_utilization = options.memory_utilization;
+  if (!options.kv_cache_memory.empty()) {
+    NEREID_TRY_CONTEXT(load.memory.kv_cache_memory, parse_bytes(options.kv_cache_memory),
+                       "--kv-cache-memory");
+  }
   if (load.max_context == 0 && needs.min_context > 0) load.max_context = needs.min_context;
   load.max_batch = needs.max_batch;
   load.pack_path = options.pack;

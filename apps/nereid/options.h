@@ -20,13 +20,16 @@ struct ModelOptions {
   std::string dtype = "auto";
   std::string load_format = "auto", dummy_format = "BF16";
   int threads = 0;
-  int32_t max_context = 0;
+  int32_t max_model_len = 0;
+  double memory_utilization = 0;
+  std::string kv_cache_memory;
   std::string pack, trace;
 };
 void add_model_option(CLI::App& command, ModelOptions& options);
 void add_dtype_option(CLI::App& command, ModelOptions& options);
 void add_load_format_options(CLI::App& command, ModelOptions& options);
-// The above and --device, --threads, --max-context, --pack, --trace.
+// The above and --device, --threads, --max-model-len, --kv-cache-memory, --memory-utilization,
+// --pack, --trace.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // What a command itself asks of the engine; 0 = nothing special.

@@ -90,7 +90,7 @@ Result<Perplexity> measure_perplexity(Engine& engine, std::span<const int32_t> i
       options.window > 0 ? options.window : std::min(engine.max_context(), kMaxDefaultWindow);
   result.stride = options.stride > 0 ? options.stride : std::max(result.window / 2, 1);
   if (result.window < 2 || result.window > engine.max_context()) {
-    return error("window: found {}, expected 2 to {} (--max-context raises the limit)",
+    return error("window: found {}, expected 2 to {} (--max-model-len raises the limit)",
                  result.window, engine.max_context());
   }
   if (result.stride >= result.window) {

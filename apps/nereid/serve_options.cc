@@ -42,7 +42,9 @@ void add_engine_flags(CLI::App& command, ServeOptions& options) {
   add_count(command, "--max-waiting", serving.max_waiting, 0, 1 << 20,
             "Requests that wait; more are refused with 429");
   add_count(command, "--cache-tokens", serving.cache_tokens, 0, kMaxTokens,
-            "Size of the KV cache in tokens; 0: 1024 for each sequence, at most the context");
+            "Size of the KV cache in tokens; 0: on a GPU what its memory allows, on a CPU 1024 for "
+            "each sequence, at most the context")
+      ->excludes(command.get_option("--kv-cache-memory"));
   command.add_flag("--no-prefix-cache", options.no_prefix_cache,
                    "Do not reuse what earlier requests computed of the same beginning");
   std::vector<std::string> parsers = {"auto"};

@@ -89,6 +89,20 @@ TEST_F(Serve, TakesSettingsFromThreePlaces) {
   EXPECT_EQ(loaded.threads, 3);
 }
 
+TEST_F(Serve, OlderNamesOfFlagsAreTaken) {
+  set("NEREID_MAX_CONTEXT", "300");
+  EXPECT_EQ(run({"x.gguf", "--config", file("gpu-memory-utilization = 0.5\n")}), 1);
+  EXPECT_EQ(loaded.max_context, 300);
+  EXPECT_EQ(loaded.memory.memory_utilization, 0.5);
+  set("NEREID_MAX_MODEL_LEN", "400");
+  set("NEREID_KV_CACHE_MEMORY", "2GiB");
+  EXPECT_EQ(run({"x.gguf"}), 1);
+  EXPECT_EQ(loaded.max_context, 400);
+  EXPECT_EQ(loaded.memory.kv_cache_memory, uint64_t{2} << 30);
+  EXPECT_EQ(run({"x.gguf", "--max-context", "200"}), 1);
+  EXPECT_EQ(loaded.max_context, 200);
+}
+
 TEST_F(Serve, NamesWhatIsWrong) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"x.gguf", "--port", "70000"},
@@ -98,6 +112,9 @@ TEST_F(Serve, NamesWhatIsWrong) {
       {{"x.gguf", "--max-sequences", "0"},
        "--max-sequences: found '0', expected a whole number from 1 to 1024"},
       {{"x.gguf", "--max-body-bytes", "8MB"}, "--max-body-bytes: found '8MB', expected a whole"},
+      {{"x.gguf", "--kv-cache-memory", "lots"},
+       "--kv-cache-memory: found 'lots', expected bytes such as 8589934592 or 8GiB"},
+      {{"x.gguf", "--kv-cache-memory", "1GiB", "--cache-tokens", "5"}, "--kv-cache-memory"},
       {{"x.gguf", "-m", "y.gguf"}, "MODEL"},
       {{"x.gguf", "--config", "/no/such/file"}, "/no/such/file: cannot be read"},
       {{"x.gguf", "--config", file("prot = 8000\n")}, "'prot' is not a setting"},

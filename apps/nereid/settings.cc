@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 
 #include "src/base/json.h"
 
@@ -50,7 +51,12 @@ void name_environment(CLI::App& command) {
   for (CLI::Option* option : command.get_options()) {
     if (!option->get_configurable() || option->get_lnames().empty()) continue;
     if (!option->get_envname().empty()) continue;
-    option->envname(environment_name(option->get_lnames().front()));
+    const std::vector<std::string>& names = option->get_lnames();
+    const auto is_set = [](const std::string& name) {
+      return std::getenv(environment_name(name).c_str()) != nullptr;
+    };
+    const auto used = std::ranges::find_if(names, is_set);
+    option->envname(environment_name(used != names.end() ? *used : names.front()));
   }
 }
 

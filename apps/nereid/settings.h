@@ -11,7 +11,8 @@ class App;
 namespace nereid::commands {
 
 // Call it after all flags were added. A flag given an environment name before keeps it; flags that
-// may not come from a file or the environment are not configurable().
+// may not come from a file or the environment are not configurable(). A flag with an older name too
+// has that one's variable as well, where the newer is not set.
 void name_environment(CLI::App& command);
 
 // Lines of `flag = value` (TOML; a list for what may be given several times). Throws

@@ -202,6 +202,22 @@ TEST(Numbers, Int) {
             "n: found 99999999999999999999, expected 0 to 9");
 }
 
+TEST(Numbers, ParseBytes) {
+  const std::pair<const char*, uint64_t> good[] = {{"1", 1},
+                                                   {"8589934592", uint64_t{1} << 33},
+                                                   {"8GiB", uint64_t{1} << 33},
+                                                   {"1.5 gb", 1'500'000'000},
+                                                   {"64mib", 64 << 20},
+                                                   {"2KB", 2000},
+                                                   {"3 TiB", uint64_t{3} << 40}};
+  for (const auto& [text, bytes] : good) EXPECT_EQ(*parse_bytes(text), bytes) << text;
+  for (const char* bad : {"", "0", "-1", "GiB", "8 G", "8GiBs", "1e9", "nan", "inf", "0.5",
+                          "9999999TiB", "8  GiB", " 8GiB", "0x10"}) {
+    EXPECT_EQ(parse_bytes(bad).error().message,
+              fmt::format("found '{}', expected bytes such as 8589934592 or 8GiB", bad));
+  }
+}
+
 TEST(Numbers, FormatBytes) {
   EXPECT_EQ(format_bytes(1023), "1023 B");
   EXPECT_EQ(format_bytes(uint64_t{3} << 29), "1.5 GiB");

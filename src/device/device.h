@@ -29,7 +29,7 @@ struct DeviceInfo {
   std::string target;                // pack target this device runs best: "cpu:znver4"
   std::vector<std::string> targets;  // all it can run, best first
   uint64_t memory_bytes = 0;         // total
-  uint64_t free_bytes = 0;
+  uint64_t allocation_unit = 1;      // what large allocations are rounded up to
   int num_workers = 0;   // threads or multiprocessors
   bool computes = true;  // false: launches are checked and recorded only, memory holds nothing
 };
@@ -75,6 +75,8 @@ class Device {
   // Zero bytes give an address of their own. Fails when there is not enough memory.
   virtual Result<DevicePtr> alloc(uint64_t bytes) = 0;
   virtual void free(DevicePtr ptr) = 0;
+  // What can be allocated now, in all; what others on the machine use is not in it.
+  virtual Result<uint64_t> free_bytes() = 0;
 
   // Copies are ordered after earlier launches and before later ones. `source` may be reused on
   // return.

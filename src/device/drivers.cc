@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "src/base/json.h"
 #include "src/base/numbers.h"
 #include "src/device/cpu/cpu_device.h"
 #include "src/device/cuda/cuda_device.h"
@@ -12,25 +13,29 @@
 namespace nereid {
 namespace {
 
-constexpr std::array<Driver, 4> kDrivers = {{
-    {"cuda", "NVIDIA GPUs", "[:N]", &create_cuda_device, &count_cuda_devices},
-    {"hip", "AMD GPUs", "[:N]", &create_hip_device, &count_hip_devices},
-    {"cpu", "this machine's processor", "[:TARGET]", &create_cpu_device},
-    {"null", "checks launches and runs nothing", "", &create_null_device},
-}};
-
-// What follows the colon: which GPU, or which target of the processor.
-Status read_suffix(const Driver& driver, std::string_view name, DeviceOptions& options) {
-  if (driver.count == nullptr) {
-    options.target = name;
-    return {};
-  }
-  const std::string_view suffix = name.substr(name.find(':') + 1);
-  NEREID_TRY(const int64_t ordinal,
-             parse_int(suffix, fmt::format("device {}:N", driver.name), 0, 1023));
+Status read_ordinal(std::string_view text, DeviceOptions& options) {
+  NEREID_TRY(const int64_t ordinal, parse_int(text, "number of the GPU", 0, 1023));
   options.ordinal = static_cast<int>(ordinal);
   return {};
 }
+
+Status read_target(std::string_view text, DeviceOptions& options) {
+  options.target = fmt::format("cpu:{}", text);
+  return {};
+}
+
+Status read_memory(std::string_view text, DeviceOptions& options) {
+  NEREID_TRY(options.memory_bytes, parse_bytes(text));
+  return {};
+}
+
+constexpr std::array<Driver, 4> kDrivers = {{
+    {"cuda", "NVIDIA GPUs", "[:N]", &create_cuda_device, &count_cuda_devices, &read_ordinal},
+    {"hip", "AMD GPUs", "[:N]", &create_hip_device, &count_hip_devices, &read_ordinal},
+    {"cpu", "this machine's processor", "[:TARGET]", &create_cpu_device, nullptr, &read_target},
+    {"null", "checks launches and runs nothing", "[:BYTES]", &create_null_device, nullptr,
+     &read_memory},
+}};
 
 }  // namespace
 
@@ -54,8 +59,8 @@ Result<std::unique_ptr<Device>> create_device(std::string_view name, const Devic
     }
     if (wanted != driver.name) continue;
     if (colon != std::string_view::npos) {
-      if (*driver.suffix == '\0') continue;
-      NEREID_RETURN_IF_ERROR(read_suffix(driver, name, chosen));
+      const Status read = driver.read_suffix(name.substr(colon + 1), chosen);
+      if (!read) return with_context(read.error(), fmt::format("device {}", printable(name)));
     }
     return driver.create(chosen);
   }

@@ -111,6 +111,8 @@ class TracedDevice : public Device {
     live_.erase(pointer);
   }
 
+  Result<uint64_t> free_bytes() override { return inner_.free_bytes(); }
+
   Status upload(DevicePtr destination, std::span<const std::byte> source) override {
     const int64_t start = trace_.now_ns();
     Status status = inner_.upload(destination, source);

@@ -14,6 +14,7 @@
 #include "src/base/result.h"
 #include "src/device/device.h"
 #include "src/device/dtype.h"
+#include "src/engine/memory_plan.h"
 #include "src/text/chat_template.h"
 #include "src/text/tokenizer.h"
 #include "src/weights/source.h"
@@ -34,9 +35,13 @@ struct LoadOptions {
   int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
   int32_t max_batch = 1;        // sequences decoded together
   int32_t max_step_tokens = 0;  // computed in one step; 0: 512
-  int64_t cache_tokens = 0;     // positions of the KV cache; 0: max_batch * max_context
-  std::string pack_path;        // take this pack of kernels; empty: from the cache, else built
-  std::string trace_path;       // write a launch trace (Chrome trace JSON) here
+  // The KV cache serves requests that come and go: it may hold less than max_batch sequences of
+  // max_context, and what it holds of ended ones is of use.
+  bool shared_cache = false;
+  int64_t cache_tokens = 0;  // positions of the KV cache, exactly; 0: what the memory plan gives
+  MemoryOptions memory;
+  std::string pack_path;   // take this pack of kernels; empty: from the cache, else built
+  std::string trace_path;  // write a launch trace (Chrome trace JSON) here
   // Called while a missing pack is built: variants done, variants in all.
   std::function<void(int done, int total, const std::string& what)> on_pack_progress;
   // Called while weights are loaded: bytes done, bytes in all.
@@ -93,6 +98,7 @@ class Engine {
   virtual Result<std::shared_ptr<const text::Tokenizer>> tokenizer() const = 0;
   virtual Result<std::shared_ptr<const text::ChatTemplate>> chat_template() const = 0;
   virtual double load_seconds() const = 0;
+  virtual const MemoryPlan& memory_plan() const = 0;
 
   // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of
   // range.

@@ -28,7 +28,7 @@ Status ModelEngine::check_ids(std::span<const int32_t> ids, int64_t extra_tokens
   }
   const auto total = static_cast<int64_t>(ids.size()) + extra_tokens;
   if (total > max_context_) {
-    return error("prompt: found {} tokens, expected at most {} (--max-context)", ids.size(),
+    return error("prompt: found {} tokens, expected at most {} (--max-model-len)", ids.size(),
                  max_context_ - extra_tokens);
   }
   return {};

@@ -30,6 +30,7 @@ class ModelEngine final : public Engine {
     return text_.chat_template;
   }
   double load_seconds() const override { return load_seconds_; }
+  const MemoryPlan& memory_plan() const override { return memory_plan_; }
 
   Result<GenerateResult> generate(const GenerateParams& params) override;
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
@@ -53,7 +54,9 @@ class ModelEngine final : public Engine {
 
   ModelEngine() = default;
   Status open_device(const LoadOptions& options);
-  Status open_kernels(const LoadOptions& options);
+  // What loading needs to know of the model, and has found out with the null device.
+  Result<MemoryNeeds> open_kernels(const LoadOptions& options);
+  Status plan(const MemoryNeeds& needs, const LoadOptions& options, RunnerOptions& runner);
 
   Status check_ids(std::span<const int32_t> ids, int64_t extra_tokens) const;
   // Computes all pending tokens but those of the last step, whose logits it returns.
@@ -76,6 +79,7 @@ class ModelEngine final : public Engine {
   std::unique_ptr<PagePool> pages_;
   DType compute_dtype_ = DType::kF32;
   int32_t max_context_ = 0;
+  MemoryPlan memory_plan_;
   double load_seconds_ = 0;
 };
 

@@ -1,7 +1,9 @@
 // Engine::load: from a model's path to an engine that is ready, in the order
-// files -> device -> recording on the null device -> pack -> weights.
+// files -> device -> recording on the null device -> pack -> memory plan -> weights.
+#include "src/base/log.h"
 #include "src/base/stopwatch.h"
 #include "src/device/drivers.h"
+#include "src/device/target.h"
 #include "src/engine/model_engine.h"
 #include "src/engine/recording.h"
 #include "src/models/registry.h"
@@ -25,12 +27,13 @@ Status ModelEngine::open_device(const LoadOptions& options) {
   return {};
 }
 
-Status ModelEngine::open_kernels(const LoadOptions& options) {
+Result<MemoryNeeds> ModelEngine::open_kernels(const LoadOptions& options) {
   const DeviceInfo& info = device_->info();
   if (!info.computes) {
     if (!options.pack_path.empty()) return error("--pack: device {} runs no kernels", info.driver);
     launcher_ = std::make_unique<Launcher>(*active_device_, nullptr);
-    return {};
+    NEREID_TRY(const auto request, record_kernels(*source_, options, info));
+    return request.memory;
   }
   const auto record_for = [&](const std::string& target) -> Result<KernelRequest> {
     DeviceInfo other = info;
@@ -57,7 +60,23 @@ Status ModelEngine::open_kernels(const LoadOptions& options) {
     return error("{}; `{} --out {}` makes one for this model", prepared.error().message,
                  compile_command(request.pack), options.pack_path);
   }
-  return prepared;
+  if (!prepared) return std::unexpected(prepared.error());
+  return request.memory;
+}
+
+Status ModelEngine::plan(const MemoryNeeds& needs, const LoadOptions& options,
+                         RunnerOptions& runner) {
+  NEREID_TRY(const uint64_t free_bytes, device_->free_bytes());
+  const DeviceMemory memory = {.name = device_info_.name,
+                               .total = device_info_.memory_bytes,
+                               .free = free_bytes,
+                               .allocation_unit = device_info_.allocation_unit,
+                               .gpu = target_is_gpu(device_info_.target)};
+  NEREID_TRY(memory_plan_,
+             plan_memory(needs, cache_demand(options, runner), options.memory, memory));
+  runner.num_pages = memory_plan_.num_pages;
+  log_info("memory: {}", memory_plan_.text());
+  return {};
 }
 
 Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& options) {
@@ -73,9 +92,11 @@ Result<std::unique_ptr<ModelEngine>> ModelEngine::load(const LoadOptions& option
   NEREID_RETURN_IF_ERROR(engine->open_device(options));
   NEREID_TRY_CONTEXT(auto spec, models::decoder_spec(engine->source_->config()),
                      options.model_path);
-  NEREID_RETURN_IF_ERROR(engine->open_kernels(options));
-  NEREID_TRY(const RunnerOptions runner_options,
+  NEREID_TRY(const MemoryNeeds needs, engine->open_kernels(options));
+  NEREID_TRY(RunnerOptions runner_options,
              runner_options_for(*engine->source_, options, engine->device_info_));
+  const Status planned = engine->plan(needs, options, runner_options);
+  if (!planned) return with_context(planned.error(), options.model_path);
   engine->compute_dtype_ = runner_options.types.compute;
   engine->max_context_ = runner_options.max_context;
   NEREID_TRY_CONTEXT(engine->runner_,

@@ -37,7 +37,7 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                          const DeviceInfo& device) {
   const ModelConfig& config = source.config();
   if (options.max_context < 0 || options.max_context > config.max_position) {
-    return error("--max-context: found {}, expected 1 to {}, the model's limit",
+    return error("--max-model-len: found {}, expected 1 to {}, the model's limit",
                  options.max_context, config.max_position);
   }
   if (options.max_batch < 1 || options.max_batch > kMaxBatch) {
@@ -48,15 +48,10 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                   : std::min(config.max_position, kDefaultMaxContext);
   // Cache slots are 32-bit integers in the kernels.
   const int64_t positions = (int64_t{max_context} + Runner::kPageSize) * options.max_batch;
-  if (positions > INT32_MAX) {
-    return error("--max-context: found {} for {} sequences, expected at most {} positions in all",
+  if (!options.shared_cache && positions > INT32_MAX) {
+    return error("--max-model-len: found {} for {} sequences, expected at most {} positions in all",
                  max_context, options.max_batch, INT32_MAX);
   }
-  // The cache in whole pages, at least one token and the next, at most all sequences at full
-  // length.
-  const int64_t pages =
-      std::clamp<int64_t>((options.cache_tokens + Runner::kPageSize - 1) / Runner::kPageSize,
-                          options.cache_tokens > 0, positions / Runner::kPageSize);
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
@@ -64,8 +59,27 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = codes},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
-                       .max_rows = options.max_step_tokens,
-                       .num_pages = static_cast<int32_t>(pages)};
+                       .max_rows = options.max_step_tokens};
+}
+
+CacheDemand cache_demand(const LoadOptions& options, const RunnerOptions& runner) {
+  constexpr int32_t kUsualTokens = 1024;  // of a request
+  const auto whole_pages = [](int64_t tokens) {
+    return (tokens + Runner::kPageSize - 1) / Runner::kPageSize * Runner::kPageSize;
+  };
+  if (!options.shared_cache) {
+    const int64_t all = whole_pages(runner.max_context) * runner.max_batch;
+    return {
+        .exact = options.cache_tokens, .least = all, .usual = all, .sequences = runner.max_batch};
+  }
+  // Who names the size of the cache gets contexts that fit it, unless the context is named too.
+  const bool told =
+      options.cache_tokens > 0 || (options.memory.kv_cache_memory > 0 && options.max_context == 0);
+  const int64_t usual = whole_pages(std::min(runner.max_context, kUsualTokens));
+  return {.exact = options.cache_tokens,
+          .least = told ? 1 : runner.max_context,
+          .usual = usual * runner.max_batch,
+          .fills = true};
 }
 
 Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOptions& options,
@@ -73,11 +87,20 @@ Result<KernelRequest> record_kernels(const ModelSource& source, const LoadOption
   NEREID_TRY(const auto null_device, create_device("null", {.target = device.target}));
   Launcher launcher(*null_device, nullptr);
   NEREID_TRY_CONTEXT(auto spec, models::decoder_spec(source.config()), options.model_path);
-  NEREID_TRY(const RunnerOptions runner_options, runner_options_for(source, options, device));
+  NEREID_TRY(RunnerOptions runner_options, runner_options_for(source, options, device));
+  runner_options.num_pages = 1;
+  const auto num_buffers = static_cast<int32_t>(2 * spec.layers.size());
   NEREID_TRY(const auto runner,
              Runner::create(launcher, source, std::move(spec), runner_options, {}));
+  NEREID_TRY(const uint64_t left, null_device->free_bytes());
   NEREID_RETURN_IF_ERROR(runner->exercise());
   KernelRequest request;
+  request.memory = {.weights = runner->decoder().weight_bytes(),
+                    .page_bytes = runner->decoder().page_bytes(),
+                    .num_buffers = num_buffers,
+                    .page_tokens = Runner::kPageSize};
+  request.memory.activations = null_device->info().memory_bytes - left - request.memory.weights -
+                               request.memory.page_bytes * static_cast<uint64_t>(num_buffers);
   request.variants = launcher.variants();
   request.pack = {.target = device.target,
                   .request_json = pack_request_json(request.variants),

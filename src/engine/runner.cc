@@ -53,8 +53,7 @@ Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSo
                                                const nn::LoadProgress& progress) {
   const bool gpu = target_is_gpu(launcher.device().info().target);
   const StepLimits limits = step_limits(options, spec, gpu);
-  const int32_t num_pages =
-      options.num_pages > 0 ? options.num_pages : limits.max_pages * options.max_batch;
+  NEREID_CHECK(options.num_pages > 0, "a KV cache of {} pages", options.num_pages);
   const int32_t logit_rows = std::max(kMinLogitRows, options.max_batch);
   const nn::DecoderLimits decoder_limits = {.max_rows = limits.max_rows,
                                             .max_logit_rows = logit_rows,
@@ -62,7 +61,7 @@ Result<std::unique_ptr<Runner>> Runner::create(Launcher& launcher, const ModelSo
                                             .max_context = options.max_context,
                                             .decode_split_rows = limits.max_split_rows(),
                                             .page_size = limits.page_size,
-                                            .num_pages = num_pages};
+                                            .num_pages = options.num_pages};
   const int32_t vocab_size = spec.vocab_size;
   uint64_t weight_bytes = 0;
   for (const StoredTensor& tensor : source.tensors()) weight_bytes += stored_bytes(tensor);

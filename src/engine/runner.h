@@ -24,7 +24,7 @@ struct RunnerOptions {
   int32_t max_context = 0;  // positions of a sequence
   int32_t max_batch = 1;    // sequences
   int32_t max_rows = 0;     // tokens of a step; 0: kMaxRows
-  int32_t num_pages = 0;    // of the KV cache; 0: enough for all sequences at full length
+  int32_t num_pages = 0;    // of the KV cache
 };
 
 // What a step does; spans stay valid until it is drawn.

@@ -106,8 +106,7 @@ struct ServingOptions {
   int32_t max_sequences = 64;     // choices that run at once
   int32_t max_step_tokens = 512;  // token budget of a step
   int32_t max_waiting = 256;      // requests that wait; more are refused
-  int64_t cache_tokens = 0;       // size of the KV cache; 0: max_sequences * 1024, at most
-                                  // max_sequences * the context
+  int64_t cache_tokens = 0;       // size of the KV cache; 0: what the memory plan gives
   bool prefix_cache = true;
 };
 

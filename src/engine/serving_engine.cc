@@ -55,8 +55,8 @@ Result<std::unique_ptr<ServingEngine>> ServingEngine::start(const LoadOptions& l
   LoadOptions with_batch = load;
   with_batch.max_batch = options.max_sequences;
   with_batch.max_step_tokens = options.max_step_tokens;
-  with_batch.cache_tokens =
-      options.cache_tokens > 0 ? options.cache_tokens : int64_t{options.max_sequences} * 1024;
+  with_batch.shared_cache = true;
+  with_batch.cache_tokens = options.cache_tokens;
   NEREID_TRY(auto model, ModelEngine::load(with_batch));
   return std::make_unique<ServingModelEngine>(std::move(model), options);
 }

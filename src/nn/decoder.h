@@ -66,6 +66,9 @@ class Decoder {
 
   const DecoderSpec& spec() const { return spec_; }
   const DecoderLimits& limits() const { return limits_; }
+  uint64_t weight_bytes() const { return weights_.bytes(); }
+  // Of one page in one buffer of the KV cache: the keys, or the values, of a layer.
+  uint64_t page_bytes() const;
   // Buffers by name, for tests.
   struct NamedBuffer {
     const char* name;

@@ -60,13 +60,17 @@ Status Decoder::allocate() {
   return {};
 }
 
+uint64_t Decoder::page_bytes() const {
+  return static_cast<uint64_t>(int64_t{limits_.page_size} * spec_.attention.kv_size()) *
+         dtype_size(types_.cache);
+}
+
 Status Decoder::allocate_cache() {
   kv_ = {.dtype = types_.cache, .num_pages = limits_.num_pages, .page_size = limits_.page_size};
   kv_.keys.resize(spec_.layers.size());
   kv_.values.resize(spec_.layers.size());
   const int64_t positions = int64_t{limits_.num_pages} * limits_.page_size;
-  const uint64_t bytes =
-      static_cast<uint64_t>(positions * spec_.attention.kv_size()) * dtype_size(types_.cache);
+  const uint64_t bytes = static_cast<uint64_t>(limits_.num_pages) * page_bytes();
   for (auto* side : {&kv_.keys, &kv_.values}) {
     for (Buffer& buffer : *side) {
       NEREID_TRY_CONTEXT(buffer, Buffer::alloc(launcher_->device(), bytes),

@@ -121,6 +121,24 @@ Result<LayerWeights> load_layer(Loader& loader, const DecoderSpec& spec, int32_t
 
 }  // namespace
 
+uint64_t DecoderWeights::bytes() const {
+  uint64_t sum = embedding.bytes() + final_norm.bytes() + lm_head.bytes();
+  const auto add = [&](const LinearWeights& linear) {
+    sum += linear.weight.bytes() + linear.bias.bytes();
+  };
+  for (const LayerWeights& layer : layers) {
+    for (const Buffer* norm :
+         {&layer.input_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
+      sum += norm->bytes();
+    }
+    for (const LinearWeights& part : layer.qkv) add(part);
+    for (const LinearWeights* part : {&layer.attention_out, &layer.gate, &layer.up, &layer.down}) {
+      add(*part);
+    }
+  }
+  return sum;
+}
+
 Result<DecoderWeights> load_decoder_weights(Launcher& launcher, const ModelSource& source,
                                             const DecoderSpec& spec, const LoadProgress& progress) {
   Loader loader(launcher, source, progress);

@@ -42,6 +42,7 @@ struct DecoderWeights {
   Buffer final_norm;      // f32 [hidden]
   quant::Weight lm_head;  // [vocab, hidden]; unused when the embedding is tied
 
+  uint64_t bytes() const;
   const quant::Weight& head(const DecoderSpec& spec) const {
     return spec.tie_word_embeddings ? embedding : lm_head;
   }

@@ -18,6 +18,8 @@ struct Weight {
   int64_t n = 0, k = 0;
   bool by_rows = false;        // unquantised, as stored: codes are [n, k] of format.code_dtype
   Buffer codes, scales, mins;  // mins is empty without has_min, scales too when unquantised
+
+  uint64_t bytes() const { return codes.bytes() + scales.bytes() + mins.bytes(); }
 };
 
 // Uploads the stored rows of `parts` through a staging buffer of bounded size and repacks them with

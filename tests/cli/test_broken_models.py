@@ -52,7 +52,7 @@ def test_incomplete_folder(nereid: Nereid, tiny_model: Path, tmp_path: Path, mis
     assert missing.split(".")[0] in nereid("run", "x", "--raw", "-m", folder).error()
 
 
-TINY = ["-n", "2", "--max-context", "64"]
+TINY = ["-n", "2", "--max-model-len", "64"]
 
 
 def test_broken_template_stops_only_who_needs_it(

@@ -48,7 +48,7 @@ def test_peak_memory_of_run(nereid: Nereid, default_model: Path, device) -> None
     config = nereid("inspect", default_model, "--json").json()["config"]
     context = 4096
     kv_values = 2 * config["num_layers"] * config["num_kv_heads"] * config["head_dim"] * context
-    run = ["run", "Hello", "-n", "32", "--max-context", str(context), "-m", default_model, *device]
+    run = ["run", "Hello", "-n", "32", "--max-model-len", str(context), "-m", default_model, *device]
     nereid(*run)  # the pack is there afterwards
     for dtype, size in (("bf16", 2), ("f32", 4)):
         nereid(*run, "--dtype", dtype)

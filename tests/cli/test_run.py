@@ -111,8 +111,8 @@ def test_ignore_eos_goes_on(nereid: Nereid, default_model, device) -> None:
 
 
 def test_prompt_longer_than_the_context(nereid: Nereid, default_model, device) -> None:
-    message = nereid("run", "word " * 300, "--max-context", "128", *device).error()
-    assert "127" in message and "--max-context" in message
+    message = nereid("run", "word " * 300, "--max-model-len", "128", *device).error()
+    assert "127" in message and "--max-model-len" in message
 
 
 def test_empty_raw_prompt_is_an_error(nereid: Nereid, default_model, device) -> None:

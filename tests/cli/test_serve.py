@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -86,8 +87,23 @@ def test_answers_and_ends(serve: Callable[..., Serving], tiny_gguf: Path) -> Non
     assert all(line["status"] == 200 and line["complete"] for line in requests)
 
 
+def test_the_cache_has_the_memory_it_is_given(serve: Callable[..., Serving], tiny_gguf: Path) -> None:
+    serving = serve(tiny_gguf, "--kv-cache-memory", "1MiB", "--max-context", "64")
+    info = next(
+        line for line in serving.ask("GET", "/metrics")[1].splitlines() if "cache_config_info{" in line
+    )
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', info))
+    pages, page_tokens = int(labels["num_gpu_blocks"]), int(labels["block_size"])
+    assert serving.ask("GET", "/v1/models")[1]["data"][0]["max_model_len"] == 64
+    log = serving.stop()[1]
+    plan = re.search(r"memory: weights .*, activations .*, KV cache (.*) for (\d+) tokens \((.*) each\)", log)
+    assert plan is not None, log
+    assert int(plan[2]) == pages * page_tokens
+    assert plan[1] == "1.0 MiB"
+
+
 def test_drains_and_then_cancels(serve: Callable[..., Serving], default_model: Path) -> None:
-    serving = serve(default_model, "--drain-timeout", "0.3", "--max-context", "2048")
+    serving = serve(default_model, "--drain-timeout", "0.3", "--max-model-len", "2048")
     body = json.dumps(
         {"model": default_model.stem, "prompt": "a", "max_tokens": 2000, "stream": True, "ignore_eos": True}
     )
@@ -108,7 +124,7 @@ def test_drains_and_then_cancels(serve: Callable[..., Serving], default_model: P
 
 
 def test_a_second_signal_ends_it_at_once(serve: Callable[..., Serving], default_model: Path) -> None:
-    serving = serve(default_model, "--max-context", "2048")
+    serving = serve(default_model, "--max-model-len", "2048")
     body = json.dumps(
         {"model": default_model.stem, "prompt": "a", "max_tokens": 2000, "stream": True, "ignore_eos": True}
     )
@@ -127,7 +143,7 @@ def test_a_second_signal_ends_it_at_once(serve: Callable[..., Serving], default_
 
 def test_a_burst_and_then_the_end(serve: Callable[..., Serving], default_model: Path) -> None:
     """More than the queue holds, then SIGTERM: each request is answered or refused, and the exit is clean."""
-    serving = serve(default_model, "--max-waiting", "2", "--max-context", "512", "--drain-timeout", "30")
+    serving = serve(default_model, "--max-waiting", "2", "--max-model-len", "512", "--drain-timeout", "30")
     ask = {"model": default_model.stem, "prompt": "a", "max_tokens": 64, "ignore_eos": True}
     answers: list[tuple[int, Any]] = []
     clients = [

@@ -10,7 +10,7 @@ from conftest import Nereid
 COMMANDS = ["run", "chat", "eval", "bench", "bench-serve", "inspect", "devices", "compile"]
 # Flags that the help of a command must explain.
 FLAGS = {
-    "run": "--model --device --dtype --threads --max-context --pack --trace --messages --raw --json --system "
+    "run": "--model --device --dtype --threads --max-model-len --kv-cache-memory --memory-utilization --pack --trace --messages --raw --json --system "
     "--temperature --top-k --top-p --min-p --seed --max-tokens --repetition-penalty --logit-bias",
     "chat": "--model --system --temperature --seed --max-tokens",
     "eval": "--input --top-logprobs --perplexity --model --dtype token_ids messages logprobs",
@@ -61,7 +61,7 @@ def test_version(nereid: Nereid) -> None:
         ["eval", "--perplexity", "f", "--top-logprobs", "2"],
         ["bench", "--batch", "0"],
         ["compile", "a", "b"],
-        ["compile", "a", "--max-context", "64"],
+        ["compile", "a", "--max-model-len", "64"],
         ["compile", "a", "--threads", "1"],
     ],
 )
@@ -90,7 +90,11 @@ def test_missing_model(nereid: Nereid) -> None:
         ("--seed", "18446744073709551616", "a whole number from 0 to 18446744073709551615"),
         ("--max-tokens", "0", "at least 1"),
         ("--max-tokens", "1e18", "a whole number from 1 to 2147483647"),
-        ("--max-context", "99999999999", "a whole number from 0 to 2147483647"),
+        ("--max-model-len", "99999999999", "a whole number from 0 to 2147483647"),
+        ("--kv-cache-memory", "8 gallons", "bytes such as 8589934592 or 8GiB"),
+        ("--kv-cache-memory", "0", "bytes such as 8589934592 or 8GiB"),
+        ("--memory-utilization", "1.1", "a number from 0.01 to 1"),
+        ("--memory-utilization", "0", "a number from 0.01 to 1"),
     ],
 )
 def test_values_out_of_range(nereid: Nereid, flag: str, value: str, expected: str) -> None:
@@ -103,6 +107,16 @@ def test_values_out_of_range(nereid: Nereid, flag: str, value: str, expected: st
 def test_values_that_this_model_or_machine_lacks(nereid: Nereid, tiny_model, flags: list[str]) -> None:
     message = nereid("run", "x", "--raw", "-m", tiny_model, *flags).error()
     assert flags[1].removesuffix(":1") in message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run", "x", "--raw"], ["bench", "--prefill", "8", "--decode", "8"], ["eval", "--perplexity", "/dev/null"]],
+)
+def test_too_little_memory_is_an_account(nereid: Nereid, tiny_model, command: list[str]) -> None:
+    message = nereid(*command, "-m", tiny_model, "--device", "null:1MiB").error()
+    assert "out of memory" in message and "of the 1.0 MiB free" in message
+    assert all(part in message for part in ("weights ", "activations ", "KV cache ", "--"))
 
 
 def test_help_on_a_full_disk(nereid: Nereid) -> None:

@@ -20,7 +20,7 @@ TEST_P(DeviceTest, Info) {
   ASSERT_FALSE(info.targets.empty());
   EXPECT_EQ(info.target, info.targets.front());
   EXPECT_GT(info.memory_bytes, 0u);
-  EXPECT_LE(info.free_bytes, info.memory_bytes);
+  EXPECT_GE(info.allocation_unit, 1u);
   EXPECT_GE(info.num_workers, 1);
 }
 
@@ -39,6 +39,20 @@ TEST_P(DeviceTest, AllocationsAreAlignedAndApart) {
   }
   for (const auto& [pointer, bytes] : blocks) device_->free(pointer);
   device_->free(0);
+}
+
+TEST_P(DeviceTest, FreeMemory) {
+  const auto before = device_->free_bytes();
+  ASSERT_TRUE(before.has_value()) << before.error().message;
+  EXPECT_GT(*before, 0u);
+  EXPECT_LE(*before, device_->info().memory_bytes);
+  constexpr uint64_t kBytes = uint64_t{64} << 20;
+  const auto pointer = device_->alloc(kBytes);
+  ASSERT_TRUE(pointer.has_value()) << pointer.error().message;
+  // Others use the machine too.
+  constexpr uint64_t kOthers = kBytes / 2;
+  EXPECT_LT(*device_->free_bytes(), *before - kBytes + kOthers);
+  device_->free(*pointer);
 }
 
 TEST_P(DeviceTest, TooMuchMemoryIsAnError) {
@@ -134,13 +148,17 @@ INSTANTIATE_TEST_SUITE_P(Drivers, DeviceTest, ::testing::ValuesIn(all_drivers())
 TEST(Drivers, OpenByName) {
   EXPECT_NE((*create_device("auto", {.num_threads = 1}))->info().driver, "null");
   EXPECT_EQ((*create_device("null", {.target = "cuda:90"}))->info().target, "cuda:90");
-  EXPECT_EQ(create_device("tpu").error().message,
-            "unknown device 'tpu', expected one of auto, cuda[:N], hip[:N], cpu[:TARGET], null");
+  EXPECT_EQ(
+      create_device("tpu").error().message,
+      "unknown device 'tpu', expected one of auto, cuda[:N], hip[:N], cpu[:TARGET], null[:BYTES]");
   EXPECT_THAT(create_device("cpu:1").error().message,
               ::testing::StartsWith("cpu: this processor cannot run cpu:1, expected one of cpu:"));
-  EXPECT_EQ(create_device("null:1").error().message.substr(0, 23), "unknown device 'null:1'");
+  EXPECT_EQ((*create_device("null:64MiB"))->info().memory_bytes, 64u << 20);
+  EXPECT_FALSE((*create_device("null:64MiB"))->alloc((64 << 20) + 1).has_value());
+  EXPECT_EQ(create_device("null:x").error().message,
+            "device null:x: found 'x', expected bytes such as 8589934592 or 8GiB");
   EXPECT_EQ(create_device("cuda:x").error().message,
-            "device cuda:N: found 'x', expected an integer");
+            "device cuda:x: number of the GPU: found 'x', expected an integer");
   EXPECT_FALSE(create_device("cpu", {.num_threads = -1}).has_value());
   EXPECT_EQ((*create_device("cpu", {.num_threads = 5}))->info().num_workers, 5);
 }

@@ -200,6 +200,44 @@ TEST(ServingNull, DestructionEndsEveryRequest) {
   EXPECT_EQ(sink->finishes.size(), 1u);
 }
 
+// The cache is what the memory of the device allows, and too little of it is an account.
+TEST(ServingNull, TheCacheIsPlanned) {
+  const auto start_on = [](const std::string& device, const ServingOptions& options,
+                           const MemoryOptions& memory = {}) {
+    return ServingEngine::start(
+        {.model_path = std::string(NEREID_TEST_DATA) + "/tiny_llama_q4_1.gguf",
+         .device = device,
+         .memory = memory},
+        options);
+  };
+  const auto plenty = start_on("null", kOptions);
+  ASSERT_TRUE(plenty) << plenty.error().message;
+  EXPECT_EQ((*plenty)->options().cache_tokens, 4 * (*plenty)->max_context());
+
+  const auto exact = start_on("null", kOptions, {.kv_cache_memory = 1 << 20});
+  ASSERT_TRUE(exact) << exact.error().message;
+  const ServingStats stats = (*exact)->stats();
+  const int64_t page = (1 << 20) / stats.pages_total;
+  EXPECT_EQ((*exact)->options().cache_tokens, int64_t{stats.pages_total} * stats.page_size);
+  EXPECT_GT(page, 0);
+  EXPECT_EQ((1 << 20) % page, 0);
+
+  const auto share = start_on("null:64MiB", kOptions, {.memory_utilization = 0.5});
+  ASSERT_TRUE(share) << share.error().message;
+  EXPECT_GT((*share)->options().cache_tokens, (*plenty)->options().cache_tokens);
+  const auto less = start_on("null:64MiB", kOptions, {.memory_utilization = 0.3});
+  ASSERT_TRUE(less) << less.error().message;
+  EXPECT_LT((*less)->options().cache_tokens, (*share)->options().cache_tokens);
+
+  const auto none = start_on("null:1MiB", kOptions);
+  ASSERT_FALSE(none);
+  EXPECT_THAT(none.error().message,
+              testing::AllOf(testing::HasSubstr("tiny_llama_q4_1.gguf: out of memory"),
+                             testing::HasSubstr("of the 1.0 MiB free on null device"),
+                             testing::HasSubstr("weights "), testing::HasSubstr("activations "),
+                             testing::HasSubstr("KV cache ")));
+}
+
 // Several threads submit, cancel and stop at random under a cache that is far too small.
 TEST(ServingNull, RandomTrafficLeavesNothingBehind) {
   ServingOptions options = kOptions;

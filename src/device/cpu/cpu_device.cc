@@ -20,6 +20,7 @@ namespace {
 
 constexpr uint32_t kKernelAbi = 1;
 constexpr uint64_t kScratchAlign = 256;  // what CpuMemory gives
+constexpr uint64_t kPageBytes = 4096;
 // Ranges that a launch is cut into: enough that a thread which loses its core for a while holds up
 // little, few enough that handing them out does not show.
 constexpr uint32_t kChunksPerThread = 4;
@@ -52,6 +53,8 @@ class CpuDevice : public Device {
   void free(DevicePtr pointer) override {
     if (pointer != 0) memory_.free(host_pointer(pointer));
   }
+
+  Result<uint64_t> free_bytes() override { return memory_.free_bytes(); }
 
   Status upload(DevicePtr destination, std::span<const std::byte> source) override {
     if (!source.empty()) std::memcpy(host_pointer(destination), source.data(), source.size());
@@ -179,9 +182,8 @@ Result<std::unique_ptr<Device>> create_cpu_device(const DeviceOptions& options) 
   }
   info.target = info.targets.front();
   info.num_workers = pool_options.num_threads;
-  const MemoryStatus memory = memory_status();
-  info.memory_bytes = memory.total;
-  info.free_bytes = memory.available;
+  info.memory_bytes = memory_status().total;
+  info.allocation_unit = kPageBytes;
   NEREID_TRY_CONTEXT(std::unique_ptr<WorkerPool> pool, WorkerPool::create(pool_options), "cpu");
   return std::make_unique<CpuDevice>(std::move(info), std::move(pool));
 }

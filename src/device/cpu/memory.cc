@@ -129,6 +129,10 @@ Result<void*> CpuMemory::alloc(uint64_t bytes) {
   return pointer;
 }
 
+uint64_t CpuMemory::free_bytes() const {
+  return unpromised(memory_status().available, reserved_, resident_bytes());
+}
+
 void CpuMemory::release(void* pointer, const Block& block) {
   if (block.mapped) {
     ::munmap(pointer, block.bytes);

@@ -38,6 +38,7 @@ class CpuMemory {
 
   Result<void*> alloc(uint64_t bytes);
   void free(void* pointer);  // must come from alloc
+  uint64_t free_bytes() const;
 
  private:
   struct Block {

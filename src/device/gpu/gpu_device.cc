@@ -10,6 +10,12 @@
 
 namespace nereid::gpu {
 
+namespace {
+
+constexpr uint64_t kAllocationUnit = uint64_t{2} << 20;  // of both drivers
+
+}  // namespace
+
 Result<int> count_gpus(const Flavor& flavor) {
   NEREID_TRY(const auto library, Library::open(flavor));
   return library->device_count();
@@ -57,7 +63,7 @@ Status GpuDevice::open(int device) {
            .target = properties_.targets.front(),
            .targets = properties_.targets,
            .memory_bytes = total_bytes,
-           .free_bytes = free_bytes,
+           .allocation_unit = kAllocationUnit,
            .num_workers = properties_.num_multiprocessors};
   const auto wait = environment("NEREID_GPU_SYNC");
   waits_for_launches_ = wait && *wait != "0";
@@ -91,10 +97,16 @@ Result<DevicePtr> GpuDevice::alloc(uint64_t bytes) {
     const Status failed = session_.failed(library().failure(&Calls::alloc, code), code);
     return std::unexpected(failed.error());
   }
+  NEREID_TRY(const uint64_t left, free_bytes());
+  return error("out of memory: {} wanted, {} of {} free on {}", format_bytes(bytes),
+               format_bytes(left), format_bytes(info_.memory_bytes), info_.name);
+}
+
+Result<uint64_t> GpuDevice::free_bytes() {
+  NEREID_RETURN_IF_ERROR(session_.enter());
   size_t free_bytes = 0, total_bytes = 0;
   NEREID_RETURN_IF_ERROR(session_.call(&Calls::memory_info, &free_bytes, &total_bytes));
-  return error("out of memory: {} wanted, {} of {} free on {}", format_bytes(bytes),
-               format_bytes(free_bytes), format_bytes(total_bytes), info_.name);
+  return free_bytes;
 }
 
 // The driver waits for what was enqueued.

@@ -30,6 +30,7 @@ class GpuDevice : public Device {
   const DeviceInfo& info() const override { return info_; }
   Result<DevicePtr> alloc(uint64_t bytes) override;
   void free(DevicePtr pointer) override;
+  Result<uint64_t> free_bytes() override;
   Status upload(DevicePtr destination, std::span<const std::byte> source) override;
   Status download(std::span<std::byte> destination, DevicePtr source) override;
   Result<const LoadedKernel*> load(const KernelImage& image) override;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/base/check.h"
+#include "src/base/numbers.h"
 #include "src/device/cpu/topology.h"
 #include "src/device/kernel_decl.h"
 #include "src/device/launch_checks.h"
@@ -16,7 +17,7 @@ namespace {
 
 constexpr uint64_t kAlign = 256;
 constexpr DevicePtr kFirstAddress = DevicePtr{1} << 40;
-constexpr uint64_t kMemoryBytes = uint64_t{1} << 46;
+constexpr uint64_t kMemoryBytes = uint64_t{1} << 46;  // unless told otherwise
 
 class NullDevice : public Device {
  public:
@@ -25,7 +26,11 @@ class NullDevice : public Device {
   const DeviceInfo& info() const override { return info_; }
 
   Result<DevicePtr> alloc(uint64_t bytes) override {
-    if (bytes > kMemoryBytes - used_bytes_) return error("out of memory: {} bytes wanted", bytes);
+    const uint64_t left = info_.memory_bytes - used_bytes_;
+    if (bytes > left) {
+      return error("out of memory: {} wanted, {} of {} free", format_bytes(bytes),
+                   format_bytes(left), format_bytes(info_.memory_bytes));
+    }
     const DevicePtr pointer = next_;
     // A gap after each: an address one past the end belongs to nobody.
     next_ += (bytes / kAlign + 2) * kAlign;
@@ -41,6 +46,8 @@ class NullDevice : public Device {
     used_bytes_ -= found->second;
     live_.erase(found);
   }
+
+  Result<uint64_t> free_bytes() override { return info_.memory_bytes - used_bytes_; }
 
   Status upload(DevicePtr destination, std::span<const std::byte> source) override {
     check_range(destination, source.size(), "upload");
@@ -115,8 +122,7 @@ Result<std::unique_ptr<Device>> create_null_device(const DeviceOptions& options)
   DeviceInfo info{.driver = "null", .name = "null device", .computes = false};
   info.targets = options.target.empty() ? cpu_targets() : std::vector<std::string>{options.target};
   if (!info.targets.empty()) info.target = info.targets.front();
-  info.memory_bytes = kMemoryBytes;
-  info.free_bytes = kMemoryBytes;
+  info.memory_bytes = options.memory_bytes > 0 ? options.memory_bytes : kMemoryBytes;
   info.num_workers = 1;
   return std::make_unique<NullDevice>(std::move(info));
 }
