@@ -38,6 +38,8 @@ class Object:
     scratch_bytes: int
     num_warps: int
     shared_bytes: int
+    num_ctas: int = 1
+    launch_pdl: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def _gpu_object(
 ) -> Object:
     """By Triton's own compiler. The cached file is a line of JSON and the binary."""
     options = [tools.target, choice.num_warps, choice.num_stages, ttir.triton.__version__]
+    if choice.num_ctas != 1 or choice.launch_pdl:
+        options += [choice.num_ctas, choice.launch_pdl]
     text = _without_locations(ttir.identity(kernel, key, choice))
     digest = hashlib.sha256("\0".join([text, *map(str, options)]).encode()).hexdigest()
     cached = tools.cache / "objects" / f"{digest}.gpu" if tools.cache else None
@@ -124,6 +128,8 @@ def _gpu_object(
         "scratch_bytes": binary.scratch_bytes,
         "num_warps": binary.num_warps,
         "shared_bytes": binary.shared_bytes,
+        "num_ctas": binary.num_ctas,
+        "launch_pdl": binary.launch_pdl,
     }
     if cached:
         _store(cached, json.dumps(facts).encode() + b"\n" + binary.blob)

@@ -50,6 +50,8 @@ def build(
                         "scratch_bytes": obj.scratch_bytes,
                         "num_warps": obj.num_warps,
                         "shared_bytes": obj.shared_bytes,
+                        **({"num_ctas": obj.num_ctas} if obj.num_ctas != 1 else {}),
+                        **({"launch_pdl": True} if obj.launch_pdl else {}),
                         "blob": {
                             "offset": offset,
                             "size": len(obj.blob),

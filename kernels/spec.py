@@ -18,7 +18,9 @@ from kernels import expr
 from kernels.dtypes import DTYPES
 
 FLOATS = ("f32", "f16", "bf16")
-COMPILE_OPTIONS = ("num_warps", "num_stages")
+# Of a tile choice, with what they are by default: warps of a program; loads in flight; programs of a
+# cluster that work as one (CTAs of a CGA); whether it may begin before the launch in front has ended.
+COMPILE_OPTIONS = {"num_warps": 4, "num_stages": 2, "num_ctas": 1, "launch_pdl": 0}
 # The workspace that a launcher gives to kernels (Kernel.workspace): flags, then what the kernel asks for.
 WORKSPACE_FLAG_BYTES = 64 << 10
 MAX_WORKSPACE_BYTES = 64 << 20  # without the flags

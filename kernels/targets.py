@@ -28,6 +28,8 @@ class Choice:
     tiles: Mapping[str, int]
     num_warps: int
     num_stages: int
+    num_ctas: int = 1
+    launch_pdl: int = 0
     fallbacks: tuple["Choice", ...] = ()
 
 
@@ -95,7 +97,7 @@ def _choice(kernel: Kernel, key: Mapping[str, Any], entry: Mapping[str, Any]) ->
         for name, value in entry.items()
         if name not in ("max", "when")
     }
-    options = {name: values.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
+    options = {name: values.pop(name, default) for name, default in COMPILE_OPTIONS.items()}
     values = {**kernel.tile_defaults, **values}
     choice = Choice(entry.get("max"), {name: values[name] for name in kernel.tiles}, **options)
     _check_workspace(kernel, key, choice)

@@ -149,6 +149,8 @@ class GpuBinary:
     shared_bytes: int
     num_warps: int
     scratch_bytes: int  # global scratch per program
+    num_ctas: int
+    launch_pdl: bool
 
 
 # What is compiled for, and the shared memory that one program may have there, in bytes.
@@ -193,6 +195,7 @@ def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: 
         "enable_fp_fusion": True,  # explicit: Triton's default changes between versions
     }
     what = f"{kernel.variant(key)} tiles {dict(choice.tiles)}"
+    options |= _launch_options(choice, target, what)
     with tempfile.TemporaryDirectory(prefix="nereid-triton-") as folder, triton.knobs.cache.scope():
         triton.knobs.cache.dir = folder  # objects.py has a cache of its own
         try:
@@ -206,10 +209,29 @@ def compile_gpu(kernel: Kernel, key: Mapping[str, Any], choice: Choice, target: 
         raise DoesNotFit(
             f"{what}: {shared} bytes of shared memory, {target} has {GPU_SHARED_BYTES[target]}"
         )
+    # The driver lets such a kernel begin while the launch in front still writes.
+    if choice.launch_pdl and "griddepcontrol.wait" not in compiled.asm["ptx"]:
+        raise SpecError(f"{what}: launch_pdl, and it never waits (tl.extra.cuda.gdc_wait)")
     return GpuBinary(
         blob=compiled.asm["cubin" if target.startswith("cuda") else "hsaco"],
         entry=compiled.metadata.name,
         shared_bytes=shared,
         num_warps=compiled.metadata.num_warps,
-        scratch_bytes=getattr(compiled.metadata, "global_scratch_size", 0),
+        scratch_bytes=choice.num_ctas * getattr(compiled.metadata, "global_scratch_size", 0),
+        num_ctas=choice.num_ctas,
+        launch_pdl=bool(choice.launch_pdl),
     )
+
+
+def _launch_options(choice: Choice, target: str, what: str) -> dict[str, Any]:
+    """Options of Triton for what only some GPUs have."""
+    if choice.num_ctas not in (1, 2, 4, 8):
+        raise SpecError(f"{what}: num_ctas is {choice.num_ctas}, expected 1, 2, 4 or 8")
+    if choice.launch_pdl not in (0, 1):
+        raise SpecError(f"{what}: launch_pdl is {choice.launch_pdl}, expected 0 or 1")
+    if choice.num_ctas == 1 and not choice.launch_pdl:
+        return {}
+    backend, _, arch = target.partition(":")
+    if backend != "cuda" or int(arch) < 90:
+        raise DoesNotFit(f"{what}: {target} has no clusters and no dependent launches (cuda:90 has)")
+    return {"num_ctas": choice.num_ctas, "launch_pdl": bool(choice.launch_pdl)}

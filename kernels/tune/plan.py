@@ -112,7 +112,7 @@ def resolve(kernel: Kernel, key: Mapping[str, Any], values: Mapping[str, Any]) -
     """Tile constants and options, as a target file has them, for one key."""
     kernel.check_choices([values], "candidates")
     numbers = {name: expr.parse(value).evaluate(key) for name, value in values.items()}
-    options = {name: numbers.pop(name, default) for name, default in zip(COMPILE_OPTIONS, (4, 2))}
+    options = {name: numbers.pop(name, default) for name, default in COMPILE_OPTIONS.items()}
     tiles = {**kernel.tile_defaults, **numbers}
     return Choice(None, {name: tiles[name] for name in kernel.tiles}, **options)
 

@@ -30,7 +30,7 @@ struct DeviceInfo {
   std::vector<std::string> targets;  // all it can run, best first
   uint64_t memory_bytes = 0;         // total
   uint64_t allocation_unit = 1;      // what large allocations are rounded up to
-  int num_workers = 0;   // threads or multiprocessors
+  int num_workers = 0;               // threads or multiprocessors
   bool computes = true;  // false: launches are checked and recorded only, memory holds nothing
 };
 
@@ -47,6 +47,9 @@ struct KernelImage {
   uint64_t scratch_bytes = 0;
   uint32_t shared_bytes = 0;
   uint32_t num_warps = 0;
+  uint32_t num_ctas = 1;  // blocks of a cluster that run one program together
+  bool launch_pdl =
+      false;  // waits by itself for the launch in front, so it may begin before its end
 };
 
 // A kernel loaded on a device. Owned by the device that loaded it; valid as long as that device.
@@ -74,7 +77,7 @@ class Device {
   // `bytes` of memory aligned to 256, contents undefined (the null driver reserves addresses only).
   // Zero bytes give an address of their own. Fails when there is not enough memory.
   virtual Result<DevicePtr> alloc(uint64_t bytes) = 0;
-  virtual void free(DevicePtr ptr) = 0;
+  virtual void free(DevicePtr ptr) = 0;  // once what was enqueued has run
   // What can be allocated now, in all; what others on the machine use is not in it.
   virtual Result<uint64_t> free_bytes() = 0;
 

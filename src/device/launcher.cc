@@ -238,7 +238,9 @@ Status Launcher::load_choices(Variant& variant) {
                             .num_args = from.num_args,
                             .scratch_bytes = from.scratch_bytes,
                             .shared_bytes = from.shared_bytes,
-                            .num_warps = from.num_warps};
+                            .num_warps = from.num_warps,
+                            .num_ctas = from.num_ctas,
+                            .launch_pdl = from.launch_pdl};
     NEREID_TRY_CONTEXT(choice.kernel, device_.load(image), pack_->path());
     NEREID_RETURN_IF_ERROR(add_workspace(variant, choice));
     variant.choices.push_back(std::move(choice));

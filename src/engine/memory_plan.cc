@@ -113,21 +113,22 @@ class Planner {
                                     static_cast<double>(std::max<uint64_t>(device_.free, 1))) /
                           100;
     std::string text;
-    if (fixed_ + cache_bytes(1) > budget_) {
+    const bool no_room = pages_in(rest_) < demand_.sequences;
+    if (no_room) {
       text = needs_.weights > budget_
                  ? "a model with fewer or smaller weights would fit, or another --device"
-                 : "a lower --max-model-len or fewer sequences (--max-sequences, --batch) or, to "
-                   "serve, --max-step-tokens lower the activations";
+                 : "a lower --max-model-len, fewer sequences (--max-sequences, --batch) or, for "
+                   "serve, a lower --max-step-tokens take less for activations";
     } else if (options_.kv_cache_memory > 0) {
       text = fmt::format("--kv-cache-memory {} would fit", rest_);
     } else if (demand_.exact > 0) {
       text = fmt::format("--cache-tokens {} would fit", pages_in(rest_) * page_tokens());
     } else {
       text = fmt::format("--max-model-len {} would fit",
-                         pages_in(rest_) * page_tokens() / demand_.sequences);
+                         pages_in(rest_) / demand_.sequences * page_tokens());
     }
     if (share_ < enough && enough <= 1) {
-      text += fmt::format(", and so would --memory-utilization {:.2f}", enough);
+      text += fmt::format("; --memory-utilization {:.2f} would do", enough);
     }
     return text;
   }

@@ -109,7 +109,7 @@ TEST(MemoryPlan, TheErrorIsAnAccount) {
             "out of memory: 5.2 GiB wanted, 5.1 GiB of the 5.7 GiB free on a device may be taken "
             "(--memory-utilization 0.90): weights 4.0 GiB, activations 1.0 GiB, KV cache 256.0 MiB "
             "for 4096 tokens (64.0 KiB a token, at least 256.0 MiB for one sequence); "
-            "--max-model-len 1024 would fit, and so would --memory-utilization 0.93");
+            "--max-model-len 1024 would fit; --memory-utilization 0.93 would do");
   EXPECT_THAT(refused({.least = 8192, .usual = 8192, .sequences = 4}, {}, device(6 * kGiB)),
               HasSubstr("at least 512.0 MiB for 4 sequences"));
 }
@@ -118,7 +118,7 @@ TEST(MemoryPlan, WhatDoesNotFitIsNamed) {
   EXPECT_THAT(refused(kServing, {}, device(3 * kGiB)),
               HasSubstr("fewer or smaller weights would fit, or another --device"));
   EXPECT_THAT(refused(kServing, {}, device(5 * kGiB)),
-              HasSubstr("--max-step-tokens lower the activations"));
+              HasSubstr("--max-step-tokens take less for activations"));
   EXPECT_THAT(refused(kServing, {.kv_cache_memory = 9 * kGiB}, device(7 * kGiB)),
               HasSubstr("--kv-cache-memory 2147483648 would fit"));
   EXPECT_THAT(refused({.exact = 1'000'000, .fills = true}, {}, device(7 * kGiB)),

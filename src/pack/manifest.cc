@@ -127,6 +127,13 @@ Result<PackChoice> parse_choice(const json& choice, std::span<const std::byte> f
   NEREID_TRY(parsed.scratch_bytes, int_field(choice, "scratch_bytes", 0, kMaxScratchBytes));
   NEREID_TRY(parsed.num_warps, int_field(choice, "num_warps", 0, 1024));
   NEREID_TRY(parsed.shared_bytes, int_field(choice, "shared_bytes", 0, kMax32));
+  if (choice.contains("num_ctas")) {
+    NEREID_TRY(parsed.num_ctas, int_field(choice, "num_ctas", 1, 1024));
+  }
+  if (choice.contains("launch_pdl")) {
+    if (!choice["launch_pdl"].is_boolean()) return error("field 'launch_pdl': expected a boolean");
+    parsed.launch_pdl = choice["launch_pdl"].get<bool>();
+  }
   NEREID_TRY(const json* blob, object_field(choice, "blob"));
   NEREID_TRY_CONTEXT(BlobClaim claim, parse_blob(*blob, file.size()), "blob");
   parsed.blob = file.subspan(claim.offset, claim.size);

@@ -31,6 +31,8 @@ struct PackChoice {
   uint64_t scratch_bytes = 0;
   uint32_t num_warps = 0;
   uint32_t shared_bytes = 0;
+  uint32_t num_ctas = 1;
+  bool launch_pdl = false;
   std::span<const std::byte> blob;  // lives as long as the pack
 };
 

@@ -59,6 +59,19 @@ PackBuilder good_pack() {
   return builder;
 }
 
+TEST_F(PackTest, LaunchAttributesMayBeThere) {
+  PackBuilder builder = good_pack();
+  builder.choice(0, 1)["num_ctas"] = 2;
+  builder.choice(0, 1)["launch_pdl"] = true;
+  auto pack = open(builder.bytes(), {});
+  ASSERT_TRUE(pack.has_value()) << pack.error().message;
+  const std::vector<PackChoice>& choices = pack->variants()[0].choices;
+  EXPECT_EQ(choices[0].num_ctas, 1u);
+  EXPECT_FALSE(choices[0].launch_pdl);
+  EXPECT_EQ(choices[1].num_ctas, 2u);
+  EXPECT_TRUE(choices[1].launch_pdl);
+}
+
 TEST_F(PackTest, FindsVariantsAndChoices) {
   auto pack = open(good_pack().bytes(), {"cpu:znver4", "cpu:x86-64-v3"});
   ASSERT_TRUE(pack.has_value()) << pack.error().message;
@@ -188,6 +201,10 @@ const Damage kDamages[] = {
      "field 'num_args': expected an integer from 0 to 1024"},
     {"huge_scratch", [](PackBuilder& b) { b.choice(1, 0)["scratch_bytes"] = ~uint64_t{0}; },
      "field 'scratch_bytes': expected an integer from 0 to 4294967296"},
+    {"no_ctas", [](PackBuilder& b) { b.choice(1, 0)["num_ctas"] = 0; },
+     "field 'num_ctas': expected an integer from 1 to 1024"},
+    {"pdl_type", [](PackBuilder& b) { b.choice(1, 0)["launch_pdl"] = 1; },
+     "field 'launch_pdl': expected a boolean"},
     {"tile_type", [](PackBuilder& b) { b.choice(0, 0)["tiles"]["ROWS"] = "x"; },
      "choice 0: tiles: field 'ROWS': expected an integer from 0 to 1099511627776"},
     {"empty_entry", [](PackBuilder& b) { b.choice(1, 0)["entry"] = ""; },

@@ -34,12 +34,19 @@ struct FakeGpuLive {
   }
 };
 
+// Launches with attributes, since the reset. Dependent ones may begin before the end of the launch
+// in front.
+struct FakeGpuLaunches {
+  int clusters = 0, dependent = 0, captured_dependent = 0;
+};
+
 // As new: nothing is live, no failure is planned.
 FAKE_GPU_EXPORT void fake_gpu_reset(const FakeGpuConfig& config = {});
 // The n-th call (from 1, from now on) of the function returns `code`. "run" stands for the n-th
 // kernel that really runs: it leaves its memory alone, and the fault shows afterwards.
 FAKE_GPU_EXPORT void fake_gpu_fail(const std::string& call, int nth, int code);
 FAKE_GPU_EXPORT int fake_gpu_calls(const std::string& call);  // since the reset
+FAKE_GPU_EXPORT FakeGpuLaunches fake_gpu_launches();
 FAKE_GPU_EXPORT FakeGpuLive fake_gpu_live();
 FAKE_GPU_EXPORT std::string fake_gpu_misuse();  // the first since the reset; "" if there was none
 

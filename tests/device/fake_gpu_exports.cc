@@ -199,6 +199,47 @@ Code device_attribute(int* value, int attribute) {
   }
 }
 
+// As cuda.h lays them out.
+struct LaunchAttribute {
+  int id, padding;
+  uint32_t value[16];
+};
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared_bytes;
+  void* stream;
+  const LaunchAttribute* attributes;
+  unsigned num_attributes;
+};
+
+Code launch_with(const LaunchConfig& config, void* function, void** params) {
+  if (state().config.compute_major < 9) {
+    return state().misuse("launch attributes that this GPU does not have", kInvalidValue);
+  }
+  Launch launch{.grid = {config.grid[0], config.grid[1], config.grid[2]},
+                .block = {config.block[0], config.block[1], config.block[2]},
+                .shared_bytes = config.shared_bytes,
+                .warp_size = 32,
+                .asks_for_shared = true};
+  bool spread = false;
+  for (unsigned at = 0; at < config.num_attributes; ++at) {
+    const LaunchAttribute& attribute = config.attributes[at];
+    const uint32_t* value = attribute.value;
+    if (attribute.id == 4 && value[0] >= 1 && value[0] <= 8 && value[1] == 1 && value[2] == 1) {
+      launch.cluster = value[0];
+    } else if (attribute.id == 5 && value[0] == 1) {
+      spread = true;
+    } else if (attribute.id == 6 && value[0] == 1) {
+      launch.pdl = true;
+    } else {
+      return state().misuse("an unknown launch attribute or value", kInvalidValue);
+    }
+  }
+  if (spread != (launch.cluster > 1)) {
+    return state().misuse("a scheduling policy without a cluster, or none with one", kInvalidValue);
+  }
+  return state().launch(function, config.stream, launch, params);
+}
+
 template <typename T>
 void put(void* properties, size_t at, T value) {
   std::memcpy(static_cast<char*>(properties) + at, &value, sizeof(value));
@@ -329,10 +370,21 @@ NEREID_FAKE_BOTH(cuGraphDestroy, hipGraphDestroy, (void* graph), true,
   (void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, \
    unsigned shared, void* stream, void** params, void**)
 NEREID_FAKE(cuLaunchKernel, NEREID_LAUNCH_PARAMETERS, true, {
-  return state().launch(function, stream, {{gx, gy, gz}, {bx, by, bz}, shared, 32, true}, params);
+  return state().launch(function, stream,
+                        {.grid = {gx, gy, gz},
+                         .block = {bx, by, bz},
+                         .shared_bytes = shared,
+                         .warp_size = 32,
+                         .asks_for_shared = true},
+                        params);
 })
+NEREID_FAKE(cuLaunchKernelEx, (const LaunchConfig* config, void* function, void** params, void**),
+            true, { return launch_with(*config, function, params); })
 NEREID_FAKE(hipModuleLaunchKernel, NEREID_LAUNCH_PARAMETERS, true, {
-  return state().launch(function, stream, {{gx, gy, gz}, {bx, by, bz}, shared, 64, false}, params);
+  return state().launch(
+      function, stream,
+      {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared_bytes = shared, .warp_size = 64},
+      params);
 })
 
 extern "C" FAKE_GPU_EXPORT int cuGetErrorName(int code, const char** text) {

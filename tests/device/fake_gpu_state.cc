@@ -231,6 +231,9 @@ Code State::launch(void* handle, void* stream, const Launch& launch, void** para
       grid[2] > 65535) {
     return misuse("a grid that the GPU does not have", kInvalidValue);
   }
+  if (launch.cluster == 0 || grid[0] % launch.cluster != 0) {
+    return misuse("a grid that is not whole clusters", kInvalidValue);
+  }
   if (launch.block[0] == 0 || launch.block[0] % launch.warp_size != 0 || launch.block[0] > 1024 ||
       launch.block[1] != 1 || launch.block[2] != 1) {
     return misuse("blocks that are not whole warps", kInvalidValue);
@@ -245,7 +248,15 @@ Code State::launch(void* handle, void* stream, const Launch& launch, void** para
   uint64_t scratch = 0, profile = 1;
   std::memcpy(&scratch, params[function.num_args], 8);
   std::memcpy(&profile, params[function.num_args + 1], 8);
-  const uint64_t programs = uint64_t{grid[0]} * grid[1] * grid[2];
+  const uint64_t programs = uint64_t{grid[0]} / launch.cluster * grid[1] * grid[2];
+  const auto capturing = streams.find(stream);
+  const bool captured = capturing != streams.end() && capturing->second->capturing != nullptr;
+  if (captured && launch.pdl && config.cuda_version < 12030) {
+    return misuse("a dependent launch in a capture, which this driver does not know",
+                  kInvalidValue);
+  }
+  launches.clusters += launch.cluster > 1 ? 1 : 0;
+  (captured ? launches.captured_dependent : launches.dependent) += launch.pdl ? 1 : 0;
   if (profile != 0 ||
       (function.scratch_bytes > 0 && !inside(scratch, function.scratch_bytes * programs))) {
     return misuse("scratch memory that is too small", kInvalidValue);
@@ -261,13 +272,15 @@ Code State::run(const Function& function, const Launch& launch, const std::vecto
     failures_at.erase(at);
     return failure_codes["run"];
   }
-  const auto programs = launch.grid[0] * launch.grid[1] * launch.grid[2];
+  // The kernels count programs, not blocks.
+  const uint32_t grid[3] = {launch.grid[0] / launch.cluster, launch.grid[1], launch.grid[2]};
+  const auto programs = grid[0] * grid[1] * grid[2];
   if (function.scratch_bytes == 0) {
-    function.run(args.data(), 0, programs, launch.grid, nullptr);
+    function.run(args.data(), 0, programs, grid, nullptr);
     return kOk;
   }
   for (uint32_t at = 0; at < programs; ++at) {
-    function.run(args.data(), at, at + 1, launch.grid,
+    function.run(args.data(), at, at + 1, grid,
                  reinterpret_cast<void*>(scratch + at * function.scratch_bytes));
   }
   return kOk;
@@ -289,6 +302,7 @@ void fake_gpu_reset(const FakeGpuConfig& config) {
   state.failures_at.clear();
   state.failure_codes.clear();
   state.first_misuse.clear();
+  state.launches = {};
   state.contexts.clear();
   state.streams.clear();
   state.graphs.clear();
@@ -315,6 +329,12 @@ int fake_gpu_calls(const std::string& call) {
   State& state = State::get();
   const std::lock_guard lock(state.mutex);
   return state.counts[call];
+}
+
+FakeGpuLaunches fake_gpu_launches() {
+  State& state = State::get();
+  const std::lock_guard lock(state.mutex);
+  return state.launches;
 }
 
 FakeGpuLive fake_gpu_live() {

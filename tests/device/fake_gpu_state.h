@@ -59,6 +59,8 @@ struct Launch {
   uint32_t grid[3], block[3];
   uint32_t shared_bytes = 0;
   uint32_t warp_size = 0;
+  uint32_t cluster = 1;          // blocks that run one program
+  bool pdl = false;              // may begin before the end of the launch in front
   bool asks_for_shared = false;  // above 48 KiB shared memory has to be asked for first
 };
 
@@ -99,6 +101,7 @@ class State {
   uint64_t used_bytes = 0;
   std::map<std::string, int> counts, failures_at, failure_codes;
   std::string first_misuse;
+  FakeGpuLaunches launches;
 
  private:
   Code run(const Function& function, const Launch& launch, const std::vector<uint64_t>& args,

@@ -254,6 +254,16 @@ TEST_P(GpuDriverTest, OutOfMemory) {
   EXPECT_TRUE(device->alloc(1'000'000).has_value());
 }
 
+TEST_P(GpuDriverTest, FreeMemory) {
+  auto device = *open();
+  const uint64_t before = *device->free_bytes();
+  const DevicePtr block = *device->alloc(1 << 20);
+  EXPECT_EQ(*device->free_bytes(), before - (1 << 20));
+  device->free(block);
+  fake_gpu_fail(is_cuda() ? "cuMemGetInfo_v2" : "hipMemGetInfo", 1, kUnknown);
+  EXPECT_THAT(device->free_bytes().error().message, HasSubstr("UNKNOWN (999)"));
+}
+
 TEST_P(GpuDriverTest, SharedMemory) {
   auto device = *open();
   const LoadedKernel* kernel = *device->load(image("empty", 0, 60'000));
@@ -261,6 +271,89 @@ TEST_P(GpuDriverTest, SharedMemory) {
   EXPECT_TRUE(device->synchronize().has_value());
   EXPECT_THAT(device->load(image("empty", 0, 300'000)).error().message,
               HasSubstr("300000 bytes of shared memory, this GPU has"));
+}
+
+// A cluster runs one program, so the result is that of a launch without them.
+TEST_P(GpuDriverTest, Clusters) {
+  auto device = *open();
+  KernelImage clustered = image("axpy", 4);
+  clustered.num_ctas = 2;
+  auto kernel = device->load(clustered);
+  if (!is_cuda()) {
+    EXPECT_EQ(kernel.error().message, "clusters of 2 blocks, gfx942 has none");
+    return;
+  }
+  ASSERT_TRUE(kernel.has_value()) << kernel.error().message;
+  const DevicePtr x = *device->alloc(1000 * sizeof(float)),
+                  out = *device->alloc(1000 * sizeof(float));
+  const std::vector<float> ones(1000, 1.0f);
+  for (const DevicePtr pointer : {x, out}) {
+    ASSERT_TRUE(device->upload(pointer, std::as_bytes(std::span(ones))));
+  }
+  const auto args = Axpy::pack_args({.x = x, .out = out, .n = 1000, .a = 2});
+  ASSERT_TRUE(device->launch({.kernel = *kernel, .grid = {16}, .args = args}));
+  std::vector<float> got(1000);
+  ASSERT_TRUE(device->download(std::as_writable_bytes(std::span(got)), out));
+  EXPECT_EQ(got, std::vector<float>(1000, 3.0f));
+  EXPECT_EQ(fake_gpu_launches().clusters, 1);
+  EXPECT_EQ(fake_gpu_launches().dependent, 0);
+  EXPECT_EQ(fake_gpu_calls("cuLaunchKernel"), 0);
+  EXPECT_THAT(device->launch({.kernel = *kernel, .grid = {1 << 30}, .args = args, .label = "k"})
+                  .error()
+                  .message,
+              HasSubstr("in clusters of 2 has more than 2147483647 blocks"));
+  for (const uint32_t count : {0, 3, 16}) {
+    clustered.num_ctas = count;
+    EXPECT_THAT(device->load(clustered).error().message,
+                HasSubstr(fmt::format("clusters of {} blocks, expected", count)));
+  }
+  fake_gpu_fail("cuLaunchKernelEx", 1, kUnknown);
+  EXPECT_THAT(
+      device->launch({.kernel = *kernel, .grid = {16}, .args = args, .label = "k"}).error().message,
+      HasSubstr("k: cuLaunchKernelEx: CUDA_ERROR_UNKNOWN"));
+}
+
+// A dependent launch keeps its attribute within a graph where the driver can capture it, and loses
+// it where it cannot.
+TEST_P(GpuDriverTest, DependentLaunches) {
+  KernelImage dependent = image("empty", 0);
+  dependent.launch_pdl = true;
+  if (!is_cuda()) {
+    EXPECT_EQ((*open())->load(dependent).error().message,
+              "launch_pdl, gfx942 has no launches that overlap");
+    return;
+  }
+  for (const int version : {12020, 12030, 13000}) {
+    fake_gpu_reset({.cuda_version = version});
+    auto device = *open();
+    const LoadedKernel* kernel = *device->load(dependent);
+    for (int round = 0; round < 4; ++round) {  // the third one becomes a graph
+      ASSERT_TRUE(device->begin_sequence());
+      ASSERT_TRUE(device->launch({.kernel = kernel}));
+      ASSERT_TRUE(device->launch({.kernel = kernel}));
+      ASSERT_TRUE(device->end_sequence());
+    }
+    ASSERT_TRUE(device->synchronize());
+    EXPECT_EQ(fake_gpu_calls("cuGraphLaunch"), 2) << version;
+    EXPECT_EQ(fake_gpu_launches().dependent, 4) << version;
+    EXPECT_EQ(fake_gpu_launches().captured_dependent, version < 12030 ? 0 : 2) << version;
+    EXPECT_EQ(fake_gpu_launches().clusters, 0) << version;
+    EXPECT_EQ(fake_gpu_misuse(), "") << version;
+  }
+}
+
+TEST_P(GpuDriverTest, OlderGpusHaveNoAttributes) {
+  if (!is_cuda()) return;
+  fake_gpu_reset({.compute_major = 8, .compute_minor = 6});
+  auto device = *open();
+  KernelImage other = image("empty", 0);
+  other.launch_pdl = true;
+  EXPECT_EQ(device->load(other).error().message,
+            "launch_pdl, compute capability 8.6 has no launches that overlap");
+  other = image("empty", 0);
+  other.num_ctas = 4;
+  EXPECT_EQ(device->load(other).error().message,
+            "clusters of 4 blocks, compute capability 8.6 has none");
 }
 
 TEST_P(GpuDriverTest, ImagesThatAreNone) {

@@ -22,6 +22,8 @@ enum Attribute : int {
 
 constexpr int kMaxDynamicSharedBytes = 8;  // an attribute of functions
 constexpr int kWarpSize = 32;
+constexpr int kFirstWithClusters = 9;  // major compute capability
+constexpr uint32_t kPortableCluster = 8;
 constexpr uint16_t kElfMachine = 190;  // EM_CUDA
 constexpr uint32_t kPlainSharedBytes = 49152;
 
@@ -58,6 +60,7 @@ std::vector<Symbol> symbols(Calls& calls) {
           symbol("cuModuleGetFunction", calls.module_function),
           symbol("cuFuncSetAttribute", calls.function_set_attribute),
           symbol("cuLaunchKernel", calls.launch),
+          symbol("cuLaunchKernelEx", calls.launch_with),
           symbol("cuStreamBeginCapture_v2", calls.capture_begin),
           symbol("cuStreamEndCapture", calls.capture_end),
           symbol("cuGraphInstantiateWithFlags", calls.graph_instantiate),
@@ -96,6 +99,7 @@ Result<gpu::Properties> describe(const gpu::Library& library, int device) {
   properties.max_shared_bytes = static_cast<uint32_t>(std::max(0, shared_bytes));
   properties.architecture = fmt::format("compute capability {}.{}", major, minor);
   properties.targets = targets_of(major, minor);
+  if (major >= kFirstWithClusters) properties.max_cluster = kPortableCluster;
   return properties;
 }
 
@@ -113,7 +117,8 @@ constexpr gpu::Flavor kCuda = {.driver = "cuda",
                                .describe = describe,
                                .elf_machine = kElfMachine,
                                .plain_shared_bytes = kPlainSharedBytes,
-                               .shared_bytes_attribute = kMaxDynamicSharedBytes};
+                               .shared_bytes_attribute = kMaxDynamicSharedBytes,
+                               .captures_dependent_launches = 12030};
 
 }  // namespace
 

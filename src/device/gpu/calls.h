@@ -19,6 +19,30 @@ namespace nereid::gpu {
 using Code = int;      // what a call returns; 0 is success
 using Handle = void*;  // context, stream, event, module, function
 
+// A launch with attributes, as libcuda has it (CUlaunchConfig, CUlaunchAttribute in cuda.h).
+struct LaunchAttribute {
+  enum Id : int {
+    kClusterDimension = 4,           // value: x, y, z
+    kClusterSchedulingPolicy = 5,    // value: kSpread
+    kProgrammaticSerialization = 6,  // value: 1
+  };
+  static constexpr uint32_t kSpread = 1;
+  int id = 0;
+  int padding = 0;
+  std::array<uint32_t, 16> value = {};
+};
+static_assert(sizeof(LaunchAttribute) == 72);
+
+struct LaunchConfig {
+  unsigned grid_x = 1, grid_y = 1, grid_z = 1;
+  unsigned block_x = 1, block_y = 1, block_z = 1;
+  unsigned shared_bytes = 0;
+  Handle stream = nullptr;
+  const LaunchAttribute* attributes = nullptr;
+  unsigned num_attributes = 0;
+};
+static_assert(sizeof(LaunchConfig) == 56);
+
 struct Calls {
   Code (*init)(unsigned flags);
   Code (*driver_version)(int* version);
@@ -51,6 +75,8 @@ struct Calls {
   Code (*launch)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                  Handle stream, void** params, void** extra);
+  Code (*launch_with)(const LaunchConfig* config, Handle function, void** params,
+                      void** extra);  // hip: null
   Code (*capture_begin)(Handle stream, int mode);
   Code (*capture_end)(Handle stream, Handle* graph);
   Code (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);
@@ -87,6 +113,8 @@ struct Properties {
   int warp_size = 0;
   uint32_t max_shared_bytes = 0;     // of a block
   uint64_t max_threads_in_grid = 0;  // 0: no bound but that of programs
+  // Blocks of a cluster; 0: launches have no attributes (clusters, dependent launches).
+  uint32_t max_cluster = 0;
 };
 
 struct Flavor {
@@ -102,6 +130,7 @@ struct Flavor {
   // Above this many bytes shared memory has to be asked for by `function_set_attribute`.
   uint32_t plain_shared_bytes = 0;
   int shared_bytes_attribute = 0;
+  int captures_dependent_launches = 0;  // the version of the driver that does first
 };
 
 }  // namespace nereid::gpu

@@ -44,10 +44,13 @@ class GpuDevice : public Device {
   Status open(int device);
   const Library& library() const { return session_.library(); }
 
+  Status check_launch_attributes(const KernelImage& image) const;
   Status find_function(Kernel& kernel, const KernelImage& image);
   Status check_grid(const LaunchParams& params, const Kernel& kernel) const;
   Status reserve_scratch(uint64_t bytes);
-  Status enqueue(const NotedLaunch& launch);
+  // `captured`: into a graph.
+  Status enqueue(const NotedLaunch& launch, bool captured);
+  Status enqueue_with_attributes(const NotedLaunch& launch, bool pdl, void** addresses);
 
   Properties properties_;
   DeviceInfo info_;

@@ -2,6 +2,7 @@
 // arguments, then the addresses of global and of profile scratch memory.
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "src/base/check.h"
 #include "src/device/gpu/gpu_device.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr uint32_t kMaxArgs = 62;
 constexpr uint32_t kMaxGridSide = 65535;  // of y and z
+constexpr uint64_t kMaxBlocks = 0x7FFFFFFF;
 
 }  // namespace
 
@@ -29,7 +31,10 @@ Result<const LoadedKernel*> GpuDevice::load(const KernelImage& image) {
     return error("{} bytes of shared memory, this GPU has {} for a program", image.shared_bytes,
                  properties_.max_shared_bytes);
   }
+  NEREID_RETURN_IF_ERROR(check_launch_attributes(image));
   auto kernel = std::make_unique<Kernel>();
+  kernel->num_ctas = image.num_ctas;
+  kernel->launch_pdl = image.launch_pdl;
   kernel->num_args = image.num_args;
   kernel->threads = image.num_warps * static_cast<uint32_t>(properties_.warp_size);
   kernel->shared_bytes = image.shared_bytes;
@@ -41,6 +46,21 @@ Result<const LoadedKernel*> GpuDevice::load(const KernelImage& image) {
   }
   kernels_.push_back(std::move(kernel));
   return kernels_.back().get();
+}
+
+Status GpuDevice::check_launch_attributes(const KernelImage& image) const {
+  const uint32_t most = properties_.max_cluster;
+  if (image.num_ctas == 0) return error("clusters of 0 blocks, expected at least 1");
+  if (most == 0 && image.num_ctas > 1) {
+    return error("clusters of {} blocks, {} has none", image.num_ctas, properties_.architecture);
+  }
+  if (most == 0 && image.launch_pdl) {
+    return error("launch_pdl, {} has no launches that overlap", properties_.architecture);
+  }
+  if (image.num_ctas > 1 && (image.num_ctas > most || !std::has_single_bit(image.num_ctas))) {
+    return error("clusters of {} blocks, expected a power of two up to {}", image.num_ctas, most);
+  }
+  return {};
 }
 
 Status GpuDevice::find_function(Kernel& kernel, const KernelImage& image) {
@@ -58,6 +78,10 @@ Status GpuDevice::check_grid(const LaunchParams& params, const Kernel& kernel) c
   if (grid.y > kMaxGridSide || grid.z > kMaxGridSide) {
     return error("{}: grid {} x {} x {}, at most {} of y and z run on a GPU", params.label, grid.x,
                  grid.y, grid.z, kMaxGridSide);
+  }
+  if (grid.programs() > kMaxBlocks / kernel.num_ctas) {
+    return error("{}: grid {} x {} x {} in clusters of {} has more than {} blocks", params.label,
+                 grid.x, grid.y, grid.z, kernel.num_ctas, kMaxBlocks);
   }
   const uint64_t most = properties_.max_threads_in_grid;
   if (most > 0 && grid.programs() > most / kernel.threads) {
@@ -87,20 +111,50 @@ Status GpuDevice::launch(const LaunchParams& params) {
     sequence_.add(launch);
     return {};
   }
-  Status enqueued = enqueue(launch);
+  Status enqueued = enqueue(launch, false);
   if (enqueued && waits_for_launches_) enqueued = synchronize();
   if (!enqueued) return with_context(enqueued.error(), params.label);
   return {};
 }
 
-Status GpuDevice::enqueue(const NotedLaunch& launch) {
+Status GpuDevice::enqueue(const NotedLaunch& launch, bool captured) {
   std::array<void*, kMaxArgs + 2> addresses;
   for (size_t at = 0; at < launch.args.size(); ++at) {
     addresses[at] = const_cast<uint64_t*>(&launch.args[at]);
   }
   const Kernel& kernel = *launch.kernel;
+  // An older driver does not know what to make of it in a graph; there the order is enough.
+  const bool pdl =
+      kernel.launch_pdl &&
+      (!captured || library().version() >= library().flavor().captures_dependent_launches);
+  if (pdl || kernel.num_ctas > 1) return enqueue_with_attributes(launch, pdl, addresses.data());
   return session_.call(&Calls::launch, kernel.function, launch.grid.x, launch.grid.y, launch.grid.z,
                        kernel.threads, 1U, 1U, kernel.shared_bytes, stream_, addresses.data(),
+                       static_cast<void**>(nullptr));
+}
+
+Status GpuDevice::enqueue_with_attributes(const NotedLaunch& launch, bool pdl, void** addresses) {
+  const Kernel& kernel = *launch.kernel;
+  std::array<LaunchAttribute, 3> attributes{};
+  unsigned count = 0;
+  if (pdl) {
+    attributes[count++] = {.id = LaunchAttribute::kProgrammaticSerialization, .value = {1}};
+  }
+  if (kernel.num_ctas > 1) {
+    attributes[count++] = {.id = LaunchAttribute::kClusterDimension,
+                           .value = {kernel.num_ctas, 1, 1}};
+    attributes[count++] = {.id = LaunchAttribute::kClusterSchedulingPolicy,
+                           .value = {LaunchAttribute::kSpread}};
+  }
+  const LaunchConfig config = {.grid_x = launch.grid.x * kernel.num_ctas,
+                               .grid_y = launch.grid.y,
+                               .grid_z = launch.grid.z,
+                               .block_x = kernel.threads,
+                               .shared_bytes = kernel.shared_bytes,
+                               .stream = stream_,
+                               .attributes = attributes.data(),
+                               .num_attributes = count};
+  return session_.call(&Calls::launch_with, &config, kernel.function, addresses,
                        static_cast<void**>(nullptr));
 }
 
@@ -115,10 +169,11 @@ Status GpuDevice::end_sequence() {
   in_sequence_ = false;
   if (sequence_.empty()) return {};
   NEREID_RETURN_IF_ERROR(session_.enter());
-  const auto enqueue_one = [this](const NotedLaunch& launch) { return enqueue(launch); };
-  NEREID_TRY(Handle graph, graphs_.find(sequence_, stream_, enqueue_one));
+  NEREID_TRY(Handle graph, graphs_.find(sequence_, stream_, [this](const NotedLaunch& launch) {
+    return enqueue(launch, true);
+  }));
   if (graph != nullptr) return session_.call(&Calls::graph_launch, graph, stream_);
-  return sequence_.each(enqueue_one);
+  return sequence_.each([this](const NotedLaunch& launch) { return enqueue(launch, false); });
 }
 
 // Launches run in order, so one block serves all; freeing the old one waits for them.
@@ -127,7 +182,7 @@ Status GpuDevice::reserve_scratch(uint64_t bytes) {
   if (!in_sequence_) sequence_.clear();  // its launches were enqueued when it ended
   graphs_.clear();  // they know the old one, as do the launches of a sequence so far
   NEREID_RETURN_IF_ERROR(
-      sequence_.each([this](const NotedLaunch& launch) { return enqueue(launch); }));
+      sequence_.each([this](const NotedLaunch& launch) { return enqueue(launch, false); }));
   sequence_.clear();
   if (scratch_ != 0) NEREID_RETURN_IF_ERROR(session_.call(&Calls::free, scratch_));
   scratch_ = 0;

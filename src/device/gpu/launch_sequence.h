@@ -18,7 +18,9 @@ namespace nereid::gpu {
 
 struct Kernel : LoadedKernel {
   Handle module = nullptr, function = nullptr;
-  uint32_t threads = 0, shared_bytes = 0;
+  uint32_t threads = 0, shared_bytes = 0;  // of a block
+  uint32_t num_ctas = 1;                   // blocks of a program
+  bool launch_pdl = false;
   uint64_t scratch_bytes = 0;  // of one program
 };
 

@@ -13,11 +13,10 @@ Result<std::shared_ptr<const Library>> Library::open(const Flavor& flavor) {
   NEREID_TRY(void* handle, library->load_library());
   NEREID_RETURN_IF_ERROR(library->load_symbols(handle));
   NEREID_RETURN_IF_ERROR(library->call(&Calls::init, 0U));
-  int version = 0;
-  NEREID_RETURN_IF_ERROR(library->call(&Calls::driver_version, &version));
-  if (version < flavor.min_version) {
+  NEREID_RETURN_IF_ERROR(library->call(&Calls::driver_version, &library->version_));
+  if (library->version_ < flavor.min_version) {
     return error("{}: driver {}, at least {} is needed", library->path_,
-                 flavor.version_text(version), flavor.version_text(flavor.min_version));
+                 flavor.version_text(library->version_), flavor.version_text(flavor.min_version));
   }
   return library;
 }

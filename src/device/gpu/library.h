@@ -18,6 +18,7 @@ class Library {
 
   const Flavor& flavor() const { return *flavor_; }
   const Calls& calls() const { return calls_; }
+  int version() const { return version_; }  // of the driver, as it counts
 
   template <typename... Parameters, typename... Args>
   Code run(Code (*Calls::*call)(Parameters...), Args... args) const {
@@ -45,6 +46,7 @@ class Library {
   std::string failure_text(const void* slot, Code code) const;
 
   const Flavor* flavor_ = nullptr;
+  int version_ = 0;
   Calls calls_{};
   std::array<const char*, sizeof(Calls) / sizeof(void*)> names_{};  // of each call
   std::string path_;
