@@ -5,6 +5,7 @@
 #include <array>
 
 #include "src/base/check.h"
+#include "src/quant/read_ahead.h"
 #include "src/weights/tensor_table.h"
 
 namespace nereid::nn {
@@ -13,6 +14,7 @@ namespace {
 
 using Stored = std::vector<const StoredTensor*>;
 
+// Loads what it is asked for. Before load_from() it only lists that, and what it gives is empty.
 class Loader {
  public:
   Loader(Launcher& launcher, const ModelSource& source, const LoadProgress& progress)
@@ -20,14 +22,25 @@ class Loader {
     for (const StoredTensor& tensor : source.tensors()) total_ += stored_bytes(tensor);
   }
 
+  const Stored& listed() const { return listed_; }
+  void load_from(const TensorPages& pages) { pages_ = &pages; }
+
   Result<quant::Weight> weight(const Stored& parts) {
-    NEREID_TRY(auto result, quant::load_weight(launcher_, source_, parts));
+    if (pages_ == nullptr) {
+      list(parts);
+      return quant::Weight{};
+    }
+    NEREID_TRY(auto result, quant::load_weight(launcher_, *pages_, parts, staging_));
     count(parts);
     return result;
   }
 
   Result<Buffer> vector(const Stored& parts) {
-    NEREID_TRY(auto result, quant::load_vector_f32(launcher_, source_, parts));
+    if (pages_ == nullptr) {
+      list(parts);
+      return Buffer{};
+    }
+    NEREID_TRY(auto result, quant::load_vector_f32(launcher_, *pages_, parts));
     count(parts);
     return result;
   }
@@ -55,6 +68,7 @@ class Loader {
   }
 
  private:
+  void list(const Stored& parts) { listed_.insert(listed_.end(), parts.begin(), parts.end()); }
   void count(const Stored& parts) {
     for (const StoredTensor* part : parts) done_ += stored_bytes(*part);
     if (progress_) progress_(done_, total_);
@@ -63,6 +77,9 @@ class Loader {
   Launcher& launcher_;
   const ModelSource& source_;
   const LoadProgress& progress_;
+  const TensorPages* pages_ = nullptr;
+  Stored listed_;
+  Buffer staging_;
   uint64_t done_ = 0, total_ = 0;
 };
 
@@ -119,6 +136,20 @@ Result<LayerWeights> load_layer(Loader& loader, const DecoderSpec& spec, int32_t
   return result;
 }
 
+Result<DecoderWeights> load_all(Loader& loader, const DecoderSpec& spec) {
+  DecoderWeights result;
+  NEREID_TRY(result.embedding, loader.weight(TensorRole::kEmbedding));
+  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    NEREID_TRY(auto weights, load_layer(loader, spec, static_cast<int32_t>(layer)));
+    result.layers.push_back(std::move(weights));
+  }
+  NEREID_TRY(result.final_norm, loader.vector(TensorRole::kFinalNorm));
+  if (!spec.tie_word_embeddings) {
+    NEREID_TRY(result.lm_head, loader.weight(TensorRole::kLmHead));
+  }
+  return result;
+}
+
 }  // namespace
 
 uint64_t DecoderWeights::bytes() const {
@@ -127,8 +158,7 @@ uint64_t DecoderWeights::bytes() const {
     sum += linear.weight.bytes() + linear.bias.bytes();
   };
   for (const LayerWeights& layer : layers) {
-    for (const Buffer* norm :
-         {&layer.input_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
+    for (const Buffer* norm : {&layer.input_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
       sum += norm->bytes();
     }
     for (const LinearWeights& part : layer.qkv) add(part);
@@ -142,17 +172,12 @@ uint64_t DecoderWeights::bytes() const {
 Result<DecoderWeights> load_decoder_weights(Launcher& launcher, const ModelSource& source,
                                             const DecoderSpec& spec, const LoadProgress& progress) {
   Loader loader(launcher, source, progress);
-  DecoderWeights result;
-  NEREID_TRY(result.embedding, loader.weight(TensorRole::kEmbedding));
-  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    NEREID_TRY(auto weights, load_layer(loader, spec, static_cast<int32_t>(layer)));
-    result.layers.push_back(std::move(weights));
-  }
-  NEREID_TRY(result.final_norm, loader.vector(TensorRole::kFinalNorm));
-  if (!spec.tie_word_embeddings) {
-    NEREID_TRY(result.lm_head, loader.weight(TensorRole::kLmHead));
-  }
-  return result;
+  NEREID_TRY([[maybe_unused]] const DecoderWeights nothing, load_all(loader, spec));
+  const bool reads = launcher.device().info().computes && !loader.listed().front()->dummy;
+  const quant::ReadAhead ahead(source, loader.listed(),
+                               reads ? quant::ReadAhead::usual_threads() : 0);
+  loader.load_from(ahead);
+  return load_all(loader, spec);
 }
 
 }  // namespace nereid::nn

@@ -41,6 +41,7 @@ class DummyWeightTest : public ::testing::Test {
   std::unique_ptr<Device> device_;
   std::unique_ptr<Launcher> launcher_;
   NoPages pages_;
+  Buffer staging_;
 };
 
 StoredTensor dummy(std::string name, StorageFormat format, std::vector<int64_t> shape) {
@@ -53,7 +54,7 @@ TEST_F(DummyWeightTest, EveryFormatHasItsPlanes) {
     const StoredTensor q = dummy("q", format, {70, 256});
     const StoredTensor k = dummy("k", format, {10, 256});
     const StoredTensor* const parts[] = {&q, &k};
-    const auto weight = load_weight(*launcher_, pages_, parts);
+    const auto weight = load_weight(*launcher_, pages_, parts, staging_);
     ASSERT_TRUE(weight) << weight.error().message;
     const PlaneBytes bytes = plane_bytes(plane_format(format), 80, 256);
     EXPECT_EQ(weight->n, 80);

@@ -98,3 +98,11 @@ Status check_finite(const StoredTensor& tensor, int64_t first, int64_t count) {
 }
 
 }  // namespace nereid::quant
+
+namespace nereid {
+
+Status TensorPages::check(const StoredTensor& tensor, int64_t first, int64_t count) const {
+  return quant::check_finite(tensor, first, count);
+}
+
+}  // namespace nereid

@@ -72,6 +72,9 @@ uint64_t stored_bytes(const StoredTensor& tensor);
 class TensorPages {
  public:
   virtual ~TensorPages() = default;
+  // Rows [first, first + count) are in memory, and all their scales (quantised) or elements are
+  // finite numbers; an error names the first row where not.
+  virtual Status check(const StoredTensor& tensor, int64_t first, int64_t count) const;
   // The pages of this tensor will not be read again soon (keeps resident memory flat while
   // loading).
   virtual void release(const StoredTensor& tensor) const = 0;

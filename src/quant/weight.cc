@@ -46,14 +46,14 @@ Status repack(Launcher& launcher, StorageFormat storage, DevicePtr raw, const We
                                                  .row_offset = row_offset});
 }
 
-Status repack_part(Launcher& launcher, const StoredTensor& part, const Buffer& staging,
-                   const Weight& weight, int64_t row_offset) {
+Status repack_part(Launcher& launcher, const TensorPages& pages, const StoredTensor& part,
+                   const Buffer& staging, const Weight& weight, int64_t row_offset) {
   const StoredRows stored = stored_rows(part);
   const auto piece = static_cast<int64_t>(staging.bytes() / stored.row_bytes);
   for (int64_t first = 0; first < stored.rows; first += piece) {
     const int64_t rows = std::min(piece, stored.rows - first);
     if (reads_files(launcher)) {
-      NEREID_RETURN_IF_ERROR(check_finite(part, first, rows));
+      NEREID_RETURN_IF_ERROR(pages.check(part, first, rows));
     }
     const auto raw = part.bytes.subspan(static_cast<uint64_t>(first) * stored.row_bytes,
                                         static_cast<uint64_t>(rows) * stored.row_bytes);
@@ -66,14 +66,21 @@ Status repack_part(Launcher& launcher, const StoredTensor& part, const Buffer& s
 }
 
 // The stored rows as rows [row_offset, ...) of the weight.
-Status upload_part(Launcher& launcher, const StoredTensor& part, const Weight& weight,
-                   int64_t row_offset) {
+Status upload_part(Launcher& launcher, const TensorPages& pages, const StoredTensor& part,
+                   const Weight& weight, int64_t row_offset) {
   const StoredRows stored = stored_rows(part);
-  if (reads_files(launcher)) {
-    NEREID_RETURN_IF_ERROR(check_finite(part, 0, stored.rows));
+  const auto piece = std::max<int64_t>(1, static_cast<int64_t>(kStagingBytes / stored.row_bytes));
+  for (int64_t first = 0; first < stored.rows; first += piece) {
+    const int64_t rows = std::min(piece, stored.rows - first);
+    if (reads_files(launcher)) {
+      NEREID_RETURN_IF_ERROR(pages.check(part, first, rows));
+    }
+    NEREID_RETURN_IF_ERROR(launcher.device().upload(
+        weight.codes.ptr() + static_cast<uint64_t>(row_offset + first) * stored.row_bytes,
+        part.bytes.subspan(static_cast<uint64_t>(first) * stored.row_bytes,
+                           static_cast<uint64_t>(rows) * stored.row_bytes)));
   }
-  return launcher.device().upload(
-      weight.codes.ptr() + static_cast<uint64_t>(row_offset) * stored.row_bytes, part.bytes);
+  return {};
 }
 
 Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int64_t k) {
@@ -101,7 +108,7 @@ Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int
 }  // namespace
 
 Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
-                           std::span<const StoredTensor* const> parts) {
+                           std::span<const StoredTensor* const> parts, Buffer& staging) {
   NEREID_CHECK(!parts.empty(), "a weight of no tensors");
   const StorageFormat storage = parts[0]->format;
   const int64_t k = stored_rows(*parts[0]).columns;
@@ -122,21 +129,19 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
     NEREID_RETURN_IF_ERROR(fill_dummy_weight(launcher, parts, weight));
     return weight;
   }
-  Buffer staging;
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
-  if (!weight.by_rows) {
+  if (!weight.by_rows && staging.bytes() < staging_bytes) {
     NEREID_TRY_CONTEXT(staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
   }
   int64_t row_offset = 0;
   for (const StoredTensor* part : parts) {
     const Status status = weight.by_rows
-                              ? upload_part(launcher, *part, weight, row_offset)
-                              : repack_part(launcher, *part, staging, weight, row_offset);
+                              ? upload_part(launcher, pages, *part, weight, row_offset)
+                              : repack_part(launcher, pages, *part, staging, weight, row_offset);
     if (!status) return with_context(status.error(), part->text());
     row_offset += stored_rows(*part).rows;
     pages.release(*part);
   }
-  NEREID_RETURN_IF_ERROR(device.synchronize());  // staging goes away
   return weight;
 }
 
@@ -161,7 +166,7 @@ Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
   for (const StoredTensor* part : parts) {
     const StoredRows rows = stored_rows(*part);
     if (reads_files(launcher)) {
-      const Status finite = check_finite(*part, 0, rows.rows);
+      const Status finite = pages.check(*part, 0, rows.rows);
       if (!finite) return with_context(finite.error(), part->text());
     }
     NEREID_RETURN_IF_ERROR(device.upload(stored.ptr() + offset, part->bytes));
@@ -175,7 +180,6 @@ Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
   NEREID_RETURN_IF_ERROR(launcher.launch<kernels::Convert>(
       {.x_dtype = plane_format(storage).code_dtype, .out_dtype = DType::kF32},
       {.x = stored.ptr(), .out = out.ptr(), .count = count}));
-  NEREID_RETURN_IF_ERROR(device.synchronize());  // the stored form goes away
   return out;
 }
 

@@ -22,13 +22,14 @@ struct Weight {
   uint64_t bytes() const { return codes.bytes() + scales.bytes() + mins.bytes(); }
 };
 
-// Uploads the stored rows of `parts` through a staging buffer of bounded size and repacks them with
-// kernels; for a GPU an unquantised weight is uploaded to its place, as its matrix instructions
-// want it. `parts`: matrices [n_i, k] of one format; n is the sum of n_i (q, k and v fused). Errors
-// name the tensor: a NaN or infinite scale or element, no memory. On the null device nothing is
-// read from the file.
+// Uploads the stored rows of `parts` through `staging`, a buffer of bounded size that is made or
+// grown where needed and serves the next weight too, and repacks them with kernels; for a GPU an
+// unquantised weight is uploaded to its place, as its matrix instructions want it. The device may
+// still be at work on return. `parts`: matrices [n_i, k] of one format; n is the sum of n_i (q, k
+// and v fused). Errors name the tensor: a NaN or infinite scale or element, no memory. On the null
+// device nothing is read from the file.
 Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
-                           std::span<const StoredTensor* const> parts);
+                           std::span<const StoredTensor* const> parts, Buffer& staging);
 
 // Vectors of one unquantised format (norm weights, biases), concatenated, as f32.
 Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,

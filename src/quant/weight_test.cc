@@ -47,13 +47,14 @@ class WeightTest : public ::testing::Test {
   std::unique_ptr<Device> device_;
   std::unique_ptr<Launcher> launcher_;
   CountingPages pages_;
+  Buffer staging_;
 };
 
 TEST_F(WeightTest, FusesParts) {
   const StoredTensor q = stored("q", StorageFormat::kQ4_1, {70, 64});
   const StoredTensor k = stored("k", StorageFormat::kQ4_1, {10, 64});
   const StoredTensor* const parts[] = {&q, &k};
-  const auto weight = load_weight(*launcher_, pages_, parts);
+  const auto weight = load_weight(*launcher_, pages_, parts, staging_);
   ASSERT_TRUE(weight) << weight.error().message;
   EXPECT_EQ(weight->n, 80);
   EXPECT_EQ(weight->k, 64);
@@ -71,7 +72,7 @@ TEST_F(WeightTest, EveryFormatHasARepackKernel) {
     const auto format = static_cast<StorageFormat>(index);
     const StoredTensor tensor = stored("w", format, {33, 256});
     const StoredTensor* const parts[] = {&tensor};
-    const auto weight = load_weight(*launcher_, pages_, parts);
+    const auto weight = load_weight(*launcher_, pages_, parts, staging_);
     ASSERT_TRUE(weight) << storage_info(format).name << ": " << weight.error().message;
     EXPECT_EQ(weight->format, plane_format(format));
   }
@@ -85,7 +86,8 @@ TEST_F(WeightTest, UnquantisedStaysAsStoredOnGpus) {
   const StoredTensor q = stored("q", StorageFormat::kBF16, {33, 70});
   const StoredTensor k = stored("k", StorageFormat::kBF16, {10, 70});
   const StoredTensor* const parts[] = {&q, &k};
-  const auto weight = load_weight(launcher, pages_, parts);
+  Buffer staging;
+  const auto weight = load_weight(launcher, pages_, parts, staging);
   ASSERT_TRUE(weight) << weight.error().message;
   EXPECT_TRUE(weight->by_rows);
   EXPECT_EQ(weight->codes.bytes(), 43u * 70 * 2);
@@ -118,7 +120,8 @@ TEST_F(WeightTest, RefusesNaN) {
   tensor.file_name = "blk.0.w";
   storage_.back()[2 * 20 + 1] = std::byte{0x7e};  // the scale of row 2
   const StoredTensor* const parts[] = {&tensor};
-  const auto weight = load_weight(launcher, pages_, parts);
+  Buffer staging;
+  const auto weight = load_weight(launcher, pages_, parts, staging);
   ASSERT_FALSE(weight);
   EXPECT_EQ(weight.error().message,
             "tensor 'blk.0.w': row 2: found a NaN or infinite scale, expected finite numbers");
