@@ -124,15 +124,16 @@ print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.a
   build/release/kernel_cases --driver "$device" --pack $cases/cases.pack --cases $cases
 }
 
-# The list is target sanitized_tests in tests/fuzz/CMakeLists.txt.
-readonly SANITIZED='^(base|pack|kv|sched|serving_null|quant|text|openai|weights|commands|device|server|loadgen|hostile_models|device_conformance)_test$'
+# The list is target sanitized_tests in tests/fuzz/CMakeLists.txt, and device_conformance_test again over
+# the stand-in for GPU drivers.
+readonly SANITIZED='^(base|pack|kv|sched|serving_null|quant|text|openai|weights|commands|device|server|loadgen|hostile_models|device_conformance|device_conformance_fake_gpu|gpu_driver)_test$'
 step_sanitizers() {
   step_ctest build/fuzz -R "$SANITIZED"
 }
 
-# What runs threads, under the thread sanitizer: the worker pool and launches on it, the serving
+# What runs threads, under the thread sanitizer: the worker pool and launches on it, files read ahead, the serving
 # engine with its scheduler, the server and the load generator.
-readonly THREADED='device_test device_conformance_test serving_null_test openai_test server_test loadgen_test'
+readonly THREADED='device_test quant_test device_conformance_test serving_null_test openai_test server_test loadgen_test'
 step_threads() {
   TSAN_OPTIONS=suppressions=$PWD/tools/thread_sanitizer.supp step_ctest build/tsan -R "^(${THREADED// /|})\$"
 }
