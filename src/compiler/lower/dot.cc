@@ -48,6 +48,9 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
       dot.compute = from_a;
       dot.unsigned_b = is_never_negative(op.getB());
       dot.shifted_a = wants_unsigned_operand(target_) && !dot.unsigned_b;
+      if (dot.unsigned_b && has_short_sums(target_)) {
+        dot.short_steps = 32767 / (2 * 128 * std::max<int64_t>(largest_byte(op.getB()), 1));
+      }
     } else {
       dot.kind = DotKind::kInteger;
       dot.compute = dot.accumulator;

@@ -20,6 +20,8 @@ enum class BSource { kInPlace, kRows, kTransposed };
 
 // Is there something faster for 8-bit integers than multiplying them as 32-bit ones?
 bool has_byte_dot(const TargetInfo& target);
+// Does it multiply to 16-bit sums first (AVX2, AVX-512 without VNNI)?
+bool has_short_sums(const TargetInfo& target);
 // Does it take bytes of b as signed only if those of a are unsigned, and the other way round?
 bool wants_unsigned_operand(const TargetInfo& target);
 
@@ -38,6 +40,8 @@ struct DotPlan {
   // kInt8 by vpdpbusd, which wants one unsigned operand, where b is not: a is, as a + 128, and 128
   // times the column sums of b are taken off again.
   bool shifted_a = false;
+  // kInt8 by vpmaddubsw: so many of its 16-bit sums of two products can be added up in 16 bits.
+  int64_t short_steps = 1;
 
   int64_t block_rows = 1;      // of accumulators
   bool inner_product = false;  // vectors along k instead of n

@@ -131,7 +131,10 @@ bool Emitter::reads_a_in_place(DotPlan& dot) {
 }
 
 void Emitter::choose_operands(DotPlan& dot) {
-  dot.block_rows = std::min<int64_t>(dot.m, target_.vector_registers >= 32 ? 8 : 4);
+  // By two vectors, these are as many sums as registers hold beside two vectors of b and one of a.
+  // AVX2's bytes need more registers on the way.
+  int64_t rows = target_.vector_registers >= 32 ? 8 : dot.kind == DotKind::kInt8 ? 4 : 6;
+  dot.block_rows = std::min<int64_t>(dot.m, rows);
   double outer = choose_b(dot);
   // Few rows of a: vectors along k instead, summed up at the end.
   unsigned along = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));

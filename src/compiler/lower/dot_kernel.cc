@@ -64,6 +64,7 @@ Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
+  if (dot.short_steps > 1) return dot_block_short(dot, m, n_block, rows, columns);
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
   llvm::Align align(element_bytes(dot.accumulator));
   auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
@@ -125,16 +126,60 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   }
 }
 
+// The same where products are summed in 16 bits first, `short_steps` of them at most. Only the
+// short sums stay in registers: 32-bit ones are touched once for all of them.
+void Emitter::dot_block_short(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
+                              int64_t columns) {
+  llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
+  llvm::Align align(element_bytes(dot.accumulator));
+  auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
+  auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
+  const auto cells = static_cast<size_t>(rows * columns);
+  int64_t count = dot.k / dot.group, together = 8;
+  while (together > dot.short_steps || count % together != 0) together /= 2;
+  std::vector<llvm::AllocaInst*> slots;  // [row][column]
+  for (size_t cell = 0; cell < cells; ++cell) {
+    slots.push_back(stack_slot(type, "sum"));
+    const auto r = static_cast<int64_t>(cell) / columns, c = static_cast<int64_t>(cell) % columns;
+    builder_.CreateStore(dot_start(dot, row_at(r), column_at(c)), slots.back());
+  }
+  emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
+    std::vector<Value*> words(cells);
+    for (int64_t k = 0; k < together; ++k) {
+      llvm::SmallVector<Value*, 8> b;
+      for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, k, column_at(c)));
+      for (size_t cell = 0; cell < cells; ++cell) {
+        const auto c = cell % static_cast<size_t>(columns);
+        Value* a = load_a(dot, row_at(static_cast<int64_t>(cell) / columns), k_group, k);
+        Value* pairs = multiply_pairs(a, b[c]);
+        words[cell] = k == 0 ? pairs : builder_.CreateAdd(words[cell], pairs);
+      }
+    }
+    for (size_t cell = 0; cell < cells; ++cell) {
+      Value* sum = builder_.CreateLoad(type, slots[cell]);
+      builder_.CreateStore(add_words(sum, words[cell]), slots[cell]);
+    }
+  });
+  for (size_t cell = 0; cell < cells; ++cell) {
+    const auto r = static_cast<int64_t>(cell) / columns, c = static_cast<int64_t>(cell) % columns;
+    Value* sum = builder_.CreateLoad(type, slots[cell]);
+    builder_.CreateAlignedStore(sum, d_address(dot, row_at(r), column_at(c)), align);
+  }
+}
+
 void Emitter::emit_outer_product(const DotPlan& dot) {
   int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
   int64_t rows = dot.block_rows;
   int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
   while (vectors % columns != 0) --columns;
-  int64_t rest = dot.m % rows;
+  // Rows that are not a multiple are spread evenly: a small last block would keep few sums going.
+  int64_t blocks = (dot.m + rows - 1) / rows, fewer = dot.m / blocks, more = dot.m % blocks;
+  int64_t end_of_more = more * (fewer + 1);
   emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
-    emit_loop(i64(0), i64(dot.m - rest), i64(rows),
-              [&](Value* m) { dot_block(dot, m, n_block, rows, columns); });
-    if (rest > 0) dot_block(dot, i64(dot.m - rest), n_block, rest, columns);
+    emit_loop(i64(0), i64(end_of_more), i64(fewer + 1),
+              [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });
+    emit_loop(i64(end_of_more), i64(dot.m), i64(fewer),
+              [&](Value* m) { dot_block(dot, m, n_block, fewer, columns); });
   });
 }
 

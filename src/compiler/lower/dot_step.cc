@@ -15,6 +15,10 @@ bool wants_unsigned_operand(const TargetInfo& target) {
   return target.arch == Arch::kX86_64 && target.has_int8_dot;
 }
 
+bool has_short_sums(const TargetInfo& target) {
+  return target.arch == Arch::kX86_64 && !target.has_int8_dot;
+}
+
 // Bytes as 16-bit numbers: those at even places, or those at odd ones.
 Value* Emitter::alternate_bytes(Value* bytes, bool odd, bool is_unsigned) {
   unsigned count = llvm::cast<llvm::FixedVectorType>(bytes->getType())->getNumElements() / 2;
@@ -25,21 +29,28 @@ Value* Emitter::alternate_bytes(Value* bytes, bool odd, bool is_unsigned) {
   return builder_.CreateAShr(words, 8);
 }
 
+Value* Emitter::multiply_words(Value* x, Value* y) {
+  auto id = target_.vector_bytes == 64 ? llvm::Intrinsic::x86_avx512_pmaddw_d_512
+                                       : llvm::Intrinsic::x86_avx2_pmadd_wd;
+  return builder_.CreateIntrinsic(id, {}, {x, y});
+}
+
+// Sums of two products in 16 bits, b unsigned: at most 2 * 127 * 128.
+Value* Emitter::multiply_pairs(Value* a, Value* b) {
+  auto id = target_.vector_bytes == 64 ? llvm::Intrinsic::x86_avx512_pmaddubs_w_512
+                                       : llvm::Intrinsic::x86_avx2_pmadd_ub_sw;
+  return builder_.CreateIntrinsic(id, {}, {b, a});
+}
+
+// 32-bit `sum` + 16-bit numbers, two neighbours in each lane.
+Value* Emitter::add_words(Value* sum, Value* words) {
+  return builder_.CreateAdd(sum,
+                            multiply_words(words, llvm::ConstantInt::get(words->getType(), 1)));
+}
+
 // AVX2, and AVX-512 without VNNI.
 Value* Emitter::dot_bytes_x86(const DotPlan& dot, Value* sum, Value* a, Value* b) {
-  bool wide = target_.vector_bytes == 64;
-  auto multiply_words = [&](Value* x, Value* y) {
-    auto id = wide ? llvm::Intrinsic::x86_avx512_pmaddw_d_512 : llvm::Intrinsic::x86_avx2_pmadd_wd;
-    return builder_.CreateIntrinsic(id, {}, {x, y});
-  };
-  if (dot.unsigned_b) {
-    // At most 2 * 127 * 128: sums of two products stay within 16 bits.
-    auto id =
-        wide ? llvm::Intrinsic::x86_avx512_pmaddubs_w_512 : llvm::Intrinsic::x86_avx2_pmadd_ub_sw;
-    Value* pairs = builder_.CreateIntrinsic(id, {}, {b, a});
-    Value* quads = multiply_words(pairs, llvm::ConstantInt::get(pairs->getType(), 1));
-    return builder_.CreateAdd(sum, quads);
-  }
+  if (dot.unsigned_b) return add_words(sum, multiply_pairs(a, b));
   for (bool odd : {false, true}) {
     Value* products =
         multiply_words(alternate_bytes(a, odd, false), alternate_bytes(b, odd, false));

@@ -292,6 +292,9 @@ class Emitter {
   llvm::Value* dot_step(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
   llvm::Value* dot_bytes_x86(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
   llvm::Value* dot_bytes_arm(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
+  llvm::Value* multiply_words(llvm::Value* x, llvm::Value* y);
+  llvm::Value* multiply_pairs(llvm::Value* a, llvm::Value* b);
+  llvm::Value* add_words(llvm::Value* sum, llvm::Value* words);
   llvm::Value* alternate_bytes(llvm::Value* bytes, bool odd, bool is_unsigned);
   llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group, int64_t offset);
   llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
@@ -300,6 +303,8 @@ class Emitter {
   llvm::Value* dot_start(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                  int64_t columns);
+  void dot_block_short(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
+                       int64_t columns);
   void emit_outer_product(const DotPlan& dot);
   void emit_inner_product(const DotPlan& dot);
 

@@ -84,6 +84,30 @@ bool is_never_negative(mlir::Value value) {
   return is_never_negative(value, 0);
 }
 
+static int64_t largest_byte(mlir::Value value, int depth) {
+  constexpr int64_t kLargest = 127;
+  mlir::Operation* op = value.getDefiningOp();
+  if (!op || depth > 32) return kLargest;
+  if (auto constant = mlir::dyn_cast<arith::ConstantOp>(op)) {
+    auto dense = mlir::dyn_cast<mlir::DenseIntElementsAttr>(constant.getValue());
+    if (!dense || !dense.isSplat()) return kLargest;
+    int64_t number = dense.getSplatValue<llvm::APInt>().getSExtValue();
+    return number < 0 ? kLargest : number;
+  }
+  if (mlir::isa<arith::AndIOp>(op)) {
+    return std::min(largest_byte(op->getOperand(0), depth + 1),
+                    largest_byte(op->getOperand(1), depth + 1));
+  }
+  if (mlir::isa<tt::ExpandDimsOp, tt::BroadcastOp, tt::ReshapeOp, tt::TransOp>(op)) {
+    return largest_byte(op->getOperand(0), depth + 1);
+  }
+  return kLargest;
+}
+
+int64_t largest_byte(mlir::Value value) {
+  return largest_byte(value, 0);
+}
+
 mlir::Value pointer_root(mlir::Value pointer) {
   for (int depth = 0; depth < 64; ++depth) {
     if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(pointer)) {

@@ -64,6 +64,8 @@ bool is_elementwise_op(mlir::Operation* op);
 bool is_uniform_tensor(mlir::Value value);
 // Integers of which it is certain that their sign bit is clear.
 bool is_never_negative(mlir::Value value);
+// For bytes that are never negative: none is larger, by the constants that they are masked with.
+int64_t largest_byte(mlir::Value value);
 // The function argument that a pointer (tensor) is computed from, or null.
 mlir::Value pointer_root(mlir::Value pointer);
 

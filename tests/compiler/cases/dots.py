@@ -106,6 +106,32 @@ CASES.append(Case(
     constexprs={"M": 16, "N": 16, "K": 64}))
 
 
+# b masked with a constant: where bytes are multiplied to 16 bits, the mask says how many products may be summed there.
+@triton.jit
+def masked_dot_kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, MASK: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    va = tl.load(a + m[:, None] * K + k[None, :])
+    vb = tl.load(b + k[:, None] * N + n[None, :]) & MASK
+    start = tl.load(c + m[:, None] * N + n[None, :])
+    tl.store(c + m[:, None] * N + n[None, :], tl.dot(va, vb, start, out_dtype=tl.int32))
+
+
+def _masked_dot(mask, m, n, k, fill):
+    def make(rng):
+        a = np.full((m, k), fill) if fill else rng.integers(-128, 128, (m, k))
+        b = np.full((k, n), -1) if fill else rng.integers(-128, 128, (k, n))
+        return {"a": buffer(a, "i8"), "b": buffer(b, "i8"), "c": buffer(rng.integers(-99, 99, (m, n)), "i32")}
+
+    return Case(
+        f"dot_i8_mask{mask}_{m}x{n}x{k}_{fill}", masked_dot_kernel, make,
+        lambda v: {"c": v.c + v.a.astype(np.int32) @ (v.b.astype(np.int32) & mask)},
+        constexprs={"M": m, "N": n, "K": k, "MASK": mask})
+
+
+CASES += [_masked_dot(mask, 8, 32, 128, fill) for mask in (1, 7, 15, 31, 63, 127) for fill in (0, -128, 127)]
+CASES += [_masked_dot(15, m, 32, k, -128) for m, k in ((1, 64), (2, 4), (4, 8), (16, 32))]
+
+
 @triton.jit
 def chained_kernel(q, k, v, out, S: tl.constexpr, D: tl.constexpr, DV: tl.constexpr):
     s, d, e = tl.arange(0, S), tl.arange(0, D), tl.arange(0, DV)
