@@ -1,4 +1,4 @@
-"""Token embedding: rows of an unquantised table to the f32 residual stream."""
+"""Rows by index: token embedding (rows of an unquantised table to the f32 residual stream), and rows of a step."""
 
 from __future__ import annotations
 
@@ -79,4 +79,61 @@ EMBEDDING = Kernel(
     default_tiles=[{"ROWS": 1, "BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}],
 )
 
-KERNELS = [EMBEDDING]
+
+@triton.jit
+def take_rows_kernel(x, index, out, rows, dim: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    first = tl.program_id(0) * ROWS
+    for row in range(first, tl.minimum(first + ROWS, rows)):
+        source = x + tl.load(index + row).to(tl.int64) * dim
+        target = out + row.to(tl.int64) * dim
+        for start in range(0, dim, BLOCK):
+            column = start + tl.arange(0, BLOCK)
+            value = tl.load(source + column, mask=column < dim, other=0.0)
+            tl.store(target + column, value, mask=column < dim)
+
+
+def take_rows_reference(key, args):
+    out = args["out"].copy()
+    out[: args["rows"]] = args["x"][args["index"][: args["rows"]]]
+    return {"out": out}
+
+
+def take_rows_cases():
+    rng = np.random.default_rng(22)
+    for name, dtype, source_rows, dim, rows in (
+        ("last_of_many", "f32", 512, 576, 1),
+        ("some_bf16", "bf16", 64, 2048, 9),
+        ("odd", "f16", 33, 77, 5),
+        ("wide", "f32", 5, 5120, 3),
+    ):
+        x = rng.standard_normal((source_rows, dim), dtype=np.float32)
+        x[0, 0] = np.nan
+        index = rng.integers(0, source_rows, rows).astype(np.int32)
+        index[-1] = source_rows - 1
+        index[0] = 0 if rows > 1 else index[0]
+        yield Case(
+            name=name,
+            key={"dtype": dtype, "dim": dim},
+            args={"x": x, "index": index, "out": np.full((rows + 1, dim), -7, np.float32), "rows": rows},
+        )
+
+
+TAKE_ROWS = Kernel(
+    name="take_rows",
+    doc="out[r, :] = x[index[r], :]; x and out do not overlap",
+    fn=take_rows_kernel,
+    key=[DType("dtype"), Int("dim", min=1)],
+    args=[
+        Ptr("x", "dtype", "read", shape="source rows, dim"),
+        Ptr("index", "i32", "read", shape="rows"),
+        Ptr("out", "dtype", "write", shape="rows, dim"),
+        I32("rows"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    select="rows",
+    reference=take_rows_reference,
+    cases=take_rows_cases,
+    default_tiles=[{"ROWS": 1, "BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}],
+)
+
+KERNELS = [EMBEDDING, TAKE_ROWS]

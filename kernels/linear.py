@@ -133,9 +133,12 @@ def _rows_times_codes(
                 x_sum = tl.load(x_sum_at[:, None] + spread + g)
             else:
                 x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
-            offset = scale * (0.0 - zero)
             if has_min:
-                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32) + offset
+                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
+                if zero != 0:
+                    offset -= scale * zero
+            else:
+                offset = scale * (0.0 - zero)
             acc += offset[None, :] * x_sum
     return acc
 

@@ -10,6 +10,7 @@
 #include "src/ops/attention.h"
 #include "src/ops/linear.h"
 #include "src/ops/norm.h"
+#include "src/ops/rows.h"
 
 namespace nereid::nn {
 
@@ -74,8 +75,8 @@ Tensor Decoder::cache(const Buffer& buffer) const {
       buffer.ptr());
 }
 
-// normed = RMSNorm(residual), in the forms that its readers take
-Status Decoder::norm(const Buffer& weight, int64_t rows,
+// normed = RMSNorm(x), in the forms that its readers take
+Status Decoder::norm(const Tensor& x, const Buffer& weight,
                      std::span<const LinearWeights* const> readers, int64_t terms) {
   for (const bool codes : {false, true}) {
     if (std::ranges::none_of(
@@ -84,20 +85,18 @@ Status Decoder::norm(const Buffer& weight, int64_t rows,
     }
     NEREID_RETURN_IF_ERROR(ops::rms_norm(
         *launcher_,
-        {.x = residual(rows),
+        {.x = x,
          .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
-         .out = rows_of(activations_.normed, codes ? terms : 0, rows, spec_.hidden_size),
+         .out = rows_of(activations_.normed, codes ? terms : 0, x.dim(0), spec_.hidden_size),
          .eps = spec_.norm.eps}));
   }
   return {};
 }
 
-Status Decoder::attend(size_t layer, const StepInputs& inputs) {
+Status Decoder::attend(size_t layer, const StepInputs& inputs, const Tensor& out) {
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
   const Tensor q(types_.compute, {rows, attention.q_size()}, activations_.q.ptr());
-  const Tensor out(types_.compute, {rows, attention.q_size()},
-                   activations_.attention.numbers.ptr());
   for (const AttentionGroup& group : inputs.groups) {
     const int64_t split_rows = std::max<int64_t>(1, limits_.decode_split_rows / group.num_splits);
     NEREID_RETURN_IF_ERROR(ops::attention(
@@ -130,14 +129,14 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs) {
   return {};
 }
 
-// residual += attention(norm(residual)) out_weight^T
-Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
+// q, and this step's keys and values into the cache
+Status Decoder::project(size_t layer, const StepInputs& inputs) {
   const LayerWeights& weights = weights_.layers[layer];
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
   std::vector<const LinearWeights*> readers;
   for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
-  NEREID_RETURN_IF_ERROR(norm(weights.input_norm, rows, readers, kFineTerms));
+  NEREID_RETURN_IF_ERROR(norm(residual(rows), weights.input_norm, readers, kFineTerms));
 
   const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
@@ -151,7 +150,7 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
     return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
   };
   const int64_t half = attention.rope.rotary_dim / 2;
-  NEREID_RETURN_IF_ERROR(ops::rope_kv_write(
+  return ops::rope_kv_write(
       *launcher_,
       {.heads = heads_of(attention),
        .rotary_dim = attention.rope.rotary_dim,
@@ -166,21 +165,28 @@ Status Decoder::attention_block(size_t layer, const StepInputs& inputs) {
        .sine = Tensor(DType::kF32, {limits_.max_context, half}, sine_.ptr()),
        .q_out = Tensor(types_.compute, {rows, attention.q_size()}, activations_.q.ptr()),
        .k_cache = cache(kv_.keys[layer]),
-       .v_cache = cache(kv_.values[layer])}));
-  NEREID_RETURN_IF_ERROR(attend(layer, inputs));
+       .v_cache = cache(kv_.values[layer])});
+}
+
+// residual += attention's result times out_weight^T
+Status Decoder::attention_out(size_t layer, const Tensor& residual) {
+  const LayerWeights& weights = weights_.layers[layer];
   const quant::Weight& out_weight = weights.attention_out.weight;
+  const int64_t rows = residual.dim(0);
   NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, rows));
   return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, 1, rows),
                                   .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
-                                  .out = residual(rows),
+                                  .out = residual,
                                   .residual = true});
 }
 
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
-Status Decoder::mlp_block(size_t layer, int64_t rows) {
+Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   const LayerWeights& weights = weights_.layers[layer];
-  NEREID_RETURN_IF_ERROR(norm(weights.mlp_norm, rows, std::array{&weights.gate, &weights.up}, 1));
+  const int64_t rows = residual.dim(0);
+  NEREID_RETURN_IF_ERROR(
+      norm(residual, weights.mlp_norm, std::array{&weights.gate, &weights.up}, 1));
   const int64_t width = spec_.mlp.intermediate_size;
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
@@ -214,21 +220,18 @@ Status Decoder::mlp_block(size_t layer, int64_t rows) {
   return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, 1, rows),
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
-                                  .out = residual(rows),
+                                  .out = residual,
                                   .residual = true});
 }
 
-// Final norm of the wanted rows, then their logits.
-Result<Tensor> Decoder::head(const StepInputs& inputs) {
-  const int64_t count = inputs.logit_rows.dim(0);
-  if (count == 0) return Tensor();
-  NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
-               limits_.max_logit_rows);
+// Final norm and logits of the rows `index` of `x`; an empty index means all of them, in order.
+Result<Tensor> Decoder::head(const Tensor& x, const Tensor& index) {
+  const int64_t count = index ? index.dim(0) : x.dim(0);
   const quant::Weight& head = weights_.head(spec_);
   const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, count);
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
-      *launcher_, {.x = residual(inputs.tokens.dim(0)),
-                   .index = inputs.logit_rows,
+      *launcher_, {.x = x,
+                   .index = index,
                    .weight = Tensor(DType::kF32, {spec_.hidden_size}, weights_.final_norm.ptr()),
                    .out = rows,
                    .eps = spec_.norm.eps}));
@@ -237,16 +240,44 @@ Result<Tensor> Decoder::head(const StepInputs& inputs) {
   return logits;
 }
 
+// After attention in the last layer, rows whose logits nobody wants are left out. Its result lies
+// where q, k and v were, and the wanted rows of it where the output layer reads them.
+Result<Tensor> Decoder::finish_wanted(size_t layer, const StepInputs& inputs) {
+  const AttentionSpec& attention = spec_.attention;
+  const int64_t rows = inputs.tokens.dim(0), count = inputs.logit_rows.dim(0);
+  const Tensor attended(types_.compute, {rows, attention.q_size()}, activations_.qkv.ptr());
+  const Tensor wanted(DType::kF32, {count, spec_.hidden_size}, activations_.wanted.ptr());
+  NEREID_RETURN_IF_ERROR(attend(layer, inputs, attended));
+  NEREID_RETURN_IF_ERROR(ops::take_rows(
+      *launcher_, {.x = attended,
+                   .index = inputs.logit_rows,
+                   .out = rows_of(activations_.attention, 0, count, attention.q_size()).values}));
+  NEREID_RETURN_IF_ERROR(
+      ops::take_rows(*launcher_, {.x = residual(rows), .index = inputs.logit_rows, .out = wanted}));
+  NEREID_RETURN_IF_ERROR(attention_out(layer, wanted));
+  NEREID_RETURN_IF_ERROR(mlp_block(layer, wanted));
+  return head(wanted, {});
+}
+
 Result<Tensor> Decoder::forward(const StepInputs& inputs) {
-  const int64_t rows = inputs.tokens.dim(0);
+  const int64_t rows = inputs.tokens.dim(0), count = inputs.logit_rows.dim(0);
   NEREID_CHECK(rows > 0 && rows <= limits_.max_rows, "{} rows, limit {}", rows, limits_.max_rows);
+  NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
+               limits_.max_logit_rows);
   NEREID_RETURN_IF_ERROR(ops::embed(
       *launcher_, {.ids = inputs.tokens, .table = &weights_.embedding, .out = residual(rows)}));
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-    NEREID_RETURN_IF_ERROR(attention_block(layer, inputs));
-    NEREID_RETURN_IF_ERROR(mlp_block(layer, rows));
+    NEREID_RETURN_IF_ERROR(project(layer, inputs));
+    if (layer + 1 == spec_.layers.size() && count < rows) {
+      // Without logits all that is left of the step are its keys and values.
+      return count == 0 ? Result<Tensor>(Tensor()) : finish_wanted(layer, inputs);
+    }
+    NEREID_RETURN_IF_ERROR(attend(
+        layer, inputs, rows_of(activations_.attention, 0, rows, spec_.attention.q_size()).values));
+    NEREID_RETURN_IF_ERROR(attention_out(layer, residual(rows)));
+    NEREID_RETURN_IF_ERROR(mlp_block(layer, residual(rows)));
   }
-  return head(inputs);
+  return head(residual(rows), inputs.logit_rows);
 }
 
 }  // namespace nereid::nn

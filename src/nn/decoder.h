@@ -50,6 +50,7 @@ struct Activations {
   Buffer lse;               // f32 [decode_split_rows, num_heads]
   LinearInput mlp;          // [max_rows, intermediate]
   Buffer gate, up;          // f32 [max_rows, intermediate]: only where gate and up cannot be fused
+  Buffer wanted;            // f32 [max_logit_rows, hidden]: rows of residual in the last layer
   LinearInput head_normed;  // [max_logit_rows, hidden]
   Buffer logits;            // f32 [max_logit_rows, vocab]
 };
@@ -89,12 +90,14 @@ class Decoder {
   std::vector<NamedBuffer> activation_buffers() const;
   Status clear_activations();
   Status make_rope_tables();
-  Status attention_block(size_t layer, const StepInputs& inputs);
-  Status attend(size_t layer, const StepInputs& inputs);
-  Status mlp_block(size_t layer, int64_t rows);
-  Status norm(const Buffer& weight, int64_t rows, std::span<const LinearWeights* const> readers,
+  Status project(size_t layer, const StepInputs& inputs);
+  Status attend(size_t layer, const StepInputs& inputs, const Tensor& out);
+  Status attention_out(size_t layer, const Tensor& residual);
+  Status mlp_block(size_t layer, const Tensor& residual);
+  Status norm(const Tensor& x, const Buffer& weight, std::span<const LinearWeights* const> readers,
               int64_t terms);
-  Result<Tensor> head(const StepInputs& inputs);
+  Result<Tensor> finish_wanted(size_t layer, const StepInputs& inputs);
+  Result<Tensor> head(const Tensor& x, const Tensor& index);
 
   Tensor residual(int64_t rows) const;
   // Whether the layer takes codes.

@@ -55,6 +55,7 @@ Status Decoder::allocate() {
   NEREID_RETURN_IF_ERROR(make(a.lse, DType::kF32, split_rows, 1));
   NEREID_RETURN_IF_ERROR(make(a.gate, DType::kF32, unfused ? rows : 0, width));
   NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
+  NEREID_RETURN_IF_ERROR(make(a.wanted, DType::kF32, limits_.max_logit_rows, spec_.hidden_size));
   NEREID_RETURN_IF_ERROR(allocate_inputs());
   NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
   return {};
@@ -142,6 +143,7 @@ std::vector<Decoder::NamedBuffer> Decoder::activation_buffers() const {
                                   {"lse", -1, &a.lse},
                                   {"gate", -1, &a.gate},
                                   {"up", -1, &a.up},
+                                  {"wanted", -1, &a.wanted},
                                   {"logits", -1, &a.logits}};
   for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
     all.push_back({"linear_input", -1, &input->numbers});
