@@ -248,7 +248,7 @@ def attention_merge_reference(key, args):
 # --- cases ------------------------------------------------------------------------------------------
 
 
-def _case(
+def make_case(
     rng, name, sequences, heads=(3, 1), dim=64, page=16, tile_tokens=1, splits=1, q_dtype="f32", cache="f32",
     out_dtype="f32", window=0, softcap=0.0, alibi=False, extra_stride=0, split_pages=1,
 ):  # fmt: skip
@@ -305,39 +305,39 @@ def attention_cases():
     rng = np.random.default_rng(61)
     bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
     for label, dtypes in (("f32", {}), ("bf16", bf16)):
-        yield _case(rng, f"first_token_{label}", [(1, 1)], **dtypes)
-        yield _case(rng, f"decode_{label}", [(1, 100)], heads=(9, 3), extra_stride=384, **dtypes)
-        yield _case(rng, f"decode_split_{label}", [(1, 515)], heads=(9, 3), page=32, splits=4, **dtypes)
-        yield _case(
+        yield make_case(rng, f"first_token_{label}", [(1, 1)], **dtypes)
+        yield make_case(rng, f"decode_{label}", [(1, 100)], heads=(9, 3), extra_stride=384, **dtypes)
+        yield make_case(rng, f"decode_split_{label}", [(1, 515)], heads=(9, 3), page=32, splits=4, **dtypes)
+        yield make_case(
             rng, f"big_splits_{label}", [(1, 515), (1, 90), (1, 5)], heads=(9, 3), page=32, splits=4, split_pages=6,
             **dtypes,
         )  # fmt: skip
-        yield _case(rng, f"empty_splits_{label}", [(1, 17), (1, 16), (1, 1)], splits=8, **dtypes)
-        yield _case(rng, f"prefill_{label}", [(70, 70)], heads=(9, 3), tile_tokens=21, extra_stride=384, **dtypes)
-        yield _case(rng, f"chunk_{label}", [(40, 133)], heads=(3, 3), tile_tokens=16, page=64, **dtypes)
-        yield _case(
+        yield make_case(rng, f"empty_splits_{label}", [(1, 17), (1, 16), (1, 1)], splits=8, **dtypes)
+        yield make_case(rng, f"prefill_{label}", [(70, 70)], heads=(9, 3), tile_tokens=21, extra_stride=384, **dtypes)
+        yield make_case(rng, f"chunk_{label}", [(40, 133)], heads=(3, 3), tile_tokens=16, page=64, **dtypes)
+        yield make_case(
             rng, f"ragged_{label}", [(5, 5), (1, 48), (33, 64), (1, 1), (17, 30)], tile_tokens=5, page=16, **dtypes
         )
-        yield _case(rng, f"split_chunk_{label}", [(9, 90), (2, 200)], tile_tokens=4, splits=3, **dtypes)
+        yield make_case(rng, f"split_chunk_{label}", [(9, 90), (2, 200)], tile_tokens=4, splits=3, **dtypes)
     for heads in ((1, 1), (3, 1), (8, 2), (7, 1), (16, 2)):
         group = heads[0] // heads[1]
-        yield _case(rng, f"group{group}_decode", [(1, 33), (1, 64)], heads=heads)
-        yield _case(rng, f"group{group}_prefill", [(19, 40)], heads=heads, tile_tokens=8)
+        yield make_case(rng, f"group{group}_decode", [(1, 33), (1, 64)], heads=heads)
+        yield make_case(rng, f"group{group}_prefill", [(19, 40)], heads=heads, tile_tokens=8)
     for dim in (16, 40, 80, 96, 128):
-        yield _case(rng, f"dim{dim}_decode", [(1, 50)], dim=dim)
-        yield _case(rng, f"dim{dim}_prefill", [(20, 50)], dim=dim, tile_tokens=5, **bf16)
+        yield make_case(rng, f"dim{dim}_decode", [(1, 50)], dim=dim)
+        yield make_case(rng, f"dim{dim}_prefill", [(20, 50)], dim=dim, tile_tokens=5, **bf16)
     for window in (1, 7, 16, 33, 1000):
-        yield _case(rng, f"window{window}_decode", [(1, 80), (1, 81), (1, 3)], window=window)
-        yield _case(rng, f"window{window}_prefill", [(60, 75)], window=window, tile_tokens=10, splits=2)
-    yield _case(rng, "softcap", [(20, 50), (1, 9)], softcap=5.0, tile_tokens=5)
-    yield _case(rng, "alibi", [(20, 50), (1, 9)], heads=(8, 2), alibi=True, tile_tokens=5)
-    yield _case(rng, "everything", [(20, 50)], heads=(6, 2), alibi=True, softcap=9.0, window=11, tile_tokens=3, splits=2)
-    yield _case(rng, "f16_cache", [(9, 50)], cache="f16", tile_tokens=5)
-    yield _case(rng, "bf16_query_f32_cache", [(9, 50)], q_dtype="bf16", tile_tokens=5)
-    yield _case(rng, "f32_query_bf16_cache", [(1, 50), (1, 7)], cache="bf16")
+        yield make_case(rng, f"window{window}_decode", [(1, 80), (1, 81), (1, 3)], window=window)
+        yield make_case(rng, f"window{window}_prefill", [(60, 75)], window=window, tile_tokens=10, splits=2)
+    yield make_case(rng, "softcap", [(20, 50), (1, 9)], softcap=5.0, tile_tokens=5)
+    yield make_case(rng, "alibi", [(20, 50), (1, 9)], heads=(8, 2), alibi=True, tile_tokens=5)
+    yield make_case(rng, "everything", [(20, 50)], heads=(6, 2), alibi=True, softcap=9.0, window=11, tile_tokens=3, splits=2)
+    yield make_case(rng, "f16_cache", [(9, 50)], cache="f16", tile_tokens=5)
+    yield make_case(rng, "bf16_query_f32_cache", [(9, 50)], q_dtype="bf16", tile_tokens=5)
+    yield make_case(rng, "f32_query_bf16_cache", [(1, 50), (1, 7)], cache="bf16")
     for page in (16, 32, 64):
         for context in (page - 1, page, page + 1):
-            yield _case(rng, f"page{page}_context{context}", [(1, context)], page=page)
+            yield make_case(rng, f"page{page}_context{context}", [(1, context)], page=page)
 
 
 def attention_merge_cases():

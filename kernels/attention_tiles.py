@@ -1,4 +1,5 @@
 """Attention over the paged KV cache for GPUs: what attention.py computes, in tiles of keys that span several pages.
+With STAGES that is done by attention_tiles_hopper.py, prefill on Hopper.
 
 Matrix instructions want more keys at once than a page holds, so a program looks up the page of every key. It takes
 the keys that all of its rows see first, without a mask, then the last ones.
@@ -6,11 +7,13 @@ the keys that all of its rows see first, without a mask, then the last ones.
 
 from __future__ import annotations
 
+import numpy as np
 import triton
 import triton.language as tl
 
 from kernels import attention
 from kernels.attention import split_of_pages, store_result, tile_queries
+from kernels.attention_tiles_hopper import attention_tiles_hopper
 from kernels.spec import Kernel
 
 
@@ -96,7 +99,7 @@ def attention_tiles_kernel(
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
     q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr,
+    BLOCK_D: tl.constexpr, STAGES: tl.constexpr = 0, PROGRAMS: tl.constexpr = 0,
 ):  # fmt: skip
     GROUP: tl.constexpr = num_heads // num_kv_heads
     pid = tl.program_id(0)
@@ -154,6 +157,20 @@ def attention_tiles_kernel(
     )
 
 
+def attention_tiles_cases():
+    """Those of attention.py; tiles of keys that many pages make up, and more items than programs that stay."""
+    yield from attention.attention_cases()
+    rng = np.random.default_rng(63)
+    bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
+    ragged = [(70, 300), (33, 33), (5, 131), (1, 1)]
+    yield attention.make_case(rng, "rows128", ragged, heads=(8, 2), dim=128, page=32, tile_tokens=32, **bf16)
+    yield attention.make_case(rng, "group3", ragged, heads=(3, 1), dim=64, page=16, tile_tokens=42, **bf16)
+    yield attention.make_case(rng, "page128", [(90, 200)], heads=(2, 1), dim=64, page=128, tile_tokens=64, **bf16)
+    yield attention.make_case(
+        rng, "many_items", [(60, 140), (40, 40)], heads=(6, 3), dim=64, page=16, tile_tokens=2, extra_stride=256, **bf16
+    )
+
+
 _COMMON = attention.ATTENTION
 _ROWS = "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))"
 _HEAD = "max(16, next_pow2(head_dim))"
@@ -164,10 +181,12 @@ ATTENTION_TILES = Kernel(
     fn=attention_tiles_kernel,
     key=list(_COMMON.key),
     args=list(_COMMON.args),
-    grid=_COMMON.grid,
+    # PROGRAMS: how many stay and take one item after the other; 0: one for each.
+    grid=f"({_COMMON.grid}) if PROGRAMS == 0 else min({_COMMON.grid}, PROGRAMS)",
     reference=attention.attention_reference,
-    cases=attention.attention_cases,
+    cases=attention_tiles_cases,
     uneven=True,
+    alternatives=[("STAGES > 0", attention_tiles_hopper)],
     default_tiles=[
         {"when": "q_dtype == 'f32' or cache_dtype == 'f32'", "BLOCK_M": _ROWS, "BLOCK_N": 32, "BLOCK_D": _HEAD, "num_warps": "4 if tile_tokens == 1 else 8"},
         {"when": "tile_tokens == 1", "BLOCK_M": _ROWS, "BLOCK_N": 64, "BLOCK_D": _HEAD, "num_warps": 2, "num_stages": 2},

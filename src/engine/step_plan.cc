@@ -83,18 +83,26 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
 void StepPlan::add_group(bool decode) {
   Group group;
   group.tile_tokens = decode ? 1 : limits_.prefill_tile_tokens;
-  tile_seq_.clear();
-  tile_first_.clear();
+  tiles_.clear();
   for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
     if (seq_decode_[sequence] != decode) continue;
-    if (tile_seq_.empty()) group.first_row = seq_start_[sequence];
+    if (tiles_.empty()) group.first_row = seq_start_[sequence];
     group.rows += seq_queries_[sequence];
     for (int32_t first = 0; first < seq_queries_[sequence]; first += group.tile_tokens) {
-      tile_seq_.push_back(static_cast<int32_t>(sequence));
-      tile_first_.push_back(first);
+      tiles_.push_back({.keys = seq_context_[sequence] - seq_queries_[sequence] + first,
+                        .sequence = static_cast<int32_t>(sequence),
+                        .first = first});
     }
   }
-  if (tile_seq_.empty()) return;
+  if (tiles_.empty()) return;
+  // Those that see the most keys last: kernels that deal tiles out themselves begin there.
+  if (!decode) std::ranges::sort(tiles_);
+  tile_seq_.clear();
+  tile_first_.clear();
+  for (const Tile& tile : tiles_) {
+    tile_seq_.push_back(tile.sequence);
+    tile_first_.push_back(tile.first);
+  }
   if (decode) group.num_splits = splits_of(group.rows);
   group.tile_seq = append(tile_seq_);
   group.tile_first = append(tile_first_);

@@ -2,6 +2,7 @@
 // host code; the result goes to the device in one copy.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -84,6 +85,11 @@ class StepPlan {
     int32_t tile_tokens = 0, num_splits = 1, first_row = 0, rows = 0;
   };
 
+  struct Tile {
+    int32_t keys = 0, sequence = 0, first = 0;  // positions before the first token
+    auto operator<=>(const Tile&) const = default;
+  };
+
   Section append(std::span<const int32_t> values);
   void add_slice(const SequenceSlice& slice);
   void add_group(bool decode);
@@ -94,6 +100,7 @@ class StepPlan {
   std::vector<int32_t> tokens_, positions_, slots_, logit_index_, rest_index_;
   std::vector<int32_t> seq_start_, seq_queries_, seq_context_, page_table_;
   std::vector<bool> seq_decode_;
+  std::vector<Tile> tiles_;
   std::vector<int32_t> tile_seq_, tile_first_;
   Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
       pages_at_;

@@ -53,6 +53,19 @@ TEST(StepPlan, DecodeRowsComeFirstAndSplit) {
   EXPECT_THAT(read(plan, inputs.groups[1].tile_first), ElementsAre(0, 3));
 }
 
+TEST(StepPlan, TilesThatSeeTheMostKeysComeLast) {
+  const std::vector<int32_t> chunk = {5, 6, 7, 8}, prompt = {1, 2, 3, 4, 5, 6, 7};
+  const std::vector<int32_t> pages = {2, 0}, more_pages = {1, 3};
+  StepPlan plan(kLimits);
+  plan.build(
+      std::vector<SequenceSlice>{{.tokens = chunk, .first_position = 4, .pages = pages},
+                                 {.tokens = prompt, .first_position = 0, .pages = more_pages}});
+  const auto inputs = plan.inputs(kBase);
+  ASSERT_EQ(inputs.groups.size(), 1u);
+  EXPECT_THAT(read(plan, inputs.groups[0].tile_seq), ElementsAre(1, 1, 0, 1, 0));
+  EXPECT_THAT(read(plan, inputs.groups[0].tile_first), ElementsAre(0, 3, 0, 6, 3));
+}
+
 TEST(StepPlan, AllLogitsOfAChunk) {
   const std::vector<int32_t> chunk = {5, 6, 7};
   const std::vector<int32_t> pages = {2, 0};

@@ -60,6 +60,31 @@ def test_compiles(
         assert made.shared_bytes <= ttir.GPU_SHARED_BYTES[target]
 
 
+PREFILL = {
+    "q_dtype": "bf16", "cache_dtype": "bf16", "out_dtype": "bf16", "num_heads": 32, "num_kv_heads": 8, "head_dim": 128,
+    "page_size": 32, "q_stride": 4096, "tile_tokens": 32, "num_splits": 1, "split_pages": 1, "has_window": 0,
+    "has_softcap": 0, "has_alibi": 0,
+}  # fmt: skip
+
+
+def test_prefill_attention_of_hopper(object_cache) -> None:
+    """One group of warps loads, two compute; what it does not cover is left to the code for all GPUs."""
+    kernel = registry.find("attention_tiles")
+    tools = objects.toolchain("cuda:90", None, object_cache)
+    (choice,) = targets.choices(kernel, PREFILL, "cuda:90")
+    taken, made = objects.compile_fitting(kernel, PREFILL, choice, tools)
+    assert taken == choice and kernel.function(taken.tiles).is_gluon()
+    assert (made.num_warps, made.scratch_bytes > 0) == (12, True)
+    assert not any(kernel.function(other.tiles).is_gluon() for other in choice.fallbacks)
+    elsewhere = [
+        ("cuda:80", {}), ("cuda:100", {}), ("hip:gfx942", {}), ("cuda:90", {"has_window": 1}), ("cuda:90", {"tile_tokens": 1}),
+        ("cuda:90", {"head_dim": 96}), ("cuda:90", {"cache_dtype": "f16"}), ("cuda:90", {"num_splits": 2}),
+    ]  # fmt: skip
+    for target, change in elsewhere:
+        for choice in targets.choices(kernel, PREFILL | change, target):
+            assert not kernel.function(choice.tiles).is_gluon(), (target, change)
+
+
 NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": 1024, "terms": 1, "has_index": 0}
 
 
