@@ -2,7 +2,8 @@
 
 Needs PyTorch with a GPU, and the folder that `python -m kernels.tune linear_rows --target cuda:90 --today --prepare DIR`
 and kernel_times left (docs/kernels.md). PyTorch's products run here, over the same shapes, as graphs of 20 products (6
-from 2048 rows on) that go through more weights than the L2 holds, on random values; medians of 7 replays.
+from 2048 rows on) that go through more weights than the L2 holds, on random values; medians of 7 samples of at least
+3 ms or one graph.
 
     python bench/gpu/linear_beside_vendor.py DIR [--out FILE]
 
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 
 COLD_BYTES = 192 << 20
+SAMPLE_MILLISECONDS = 3
 
 
 def graph_of(body) -> torch.cuda.CUDAGraph:
@@ -35,17 +37,19 @@ def graph_of(body) -> torch.cuda.CUDAGraph:
 def microseconds(body, launches: int) -> float:
     """Of one of the `launches` that `body` makes."""
     graph = graph_of(body)
-    replays = 4 if launches > 6 else 1
-    times = []
-    for sample in range(8):
+    replays, times = 1, []
+    for sample in range(9):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
         for _ in range(replays):
             graph.replay()
         end.record()
         end.synchronize()
-        if sample:  # the first warms up
-            times.append(begin.elapsed_time(end) * 1e3 / launches / replays)
+        milliseconds = begin.elapsed_time(end)
+        if sample == 0:  # warms up, and tells how many replays a sample has
+            replays = min(50, max(1, int(SAMPLE_MILLISECONDS / milliseconds)))
+        elif sample > 1:
+            times.append(milliseconds * 1e3 / launches / replays)
     return statistics.median(times)
 
 
