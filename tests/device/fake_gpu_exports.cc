@@ -378,8 +378,8 @@ NEREID_FAKE(cuLaunchKernel, NEREID_LAUNCH_PARAMETERS, true, {
                          .asks_for_shared = true},
                         params);
 })
-NEREID_FAKE(cuLaunchKernelEx, (const LaunchConfig* config, void* function, void** params, void**),
-            true, { return launch_with(*config, function, params); })
+NEREID_FAKE(cuLaunchKernelEx, (const void* config, void* function, void** params, void**), true,
+            { return launch_with(*static_cast<const LaunchConfig*>(config), function, params); })
 NEREID_FAKE(hipModuleLaunchKernel, NEREID_LAUNCH_PARAMETERS, true, {
   return state().launch(
       function, stream,

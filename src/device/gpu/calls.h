@@ -75,8 +75,8 @@ struct Calls {
   Code (*launch)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                  Handle stream, void** params, void** extra);
-  Code (*launch_with)(const LaunchConfig* config, Handle function, void** params,
-                      void** extra);  // hip: null
+  // `config`: a LaunchConfig. hip: null.
+  Code (*launch_with)(const void* config, Handle function, void** params, void** extra);
   Code (*capture_begin)(Handle stream, int mode);
   Code (*capture_end)(Handle stream, Handle* graph);
   Code (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);

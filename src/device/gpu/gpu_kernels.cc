@@ -154,8 +154,8 @@ Status GpuDevice::enqueue_with_attributes(const NotedLaunch& launch, bool pdl, v
                                .stream = stream_,
                                .attributes = attributes.data(),
                                .num_attributes = count};
-  return session_.call(&Calls::launch_with, &config, kernel.function, addresses,
-                       static_cast<void**>(nullptr));
+  return session_.call(&Calls::launch_with, static_cast<const void*>(&config), kernel.function,
+                       addresses, static_cast<void**>(nullptr));
 }
 
 Status GpuDevice::begin_sequence() {
