@@ -123,9 +123,10 @@ def _arg_decl(arg: Ptr | Scalar) -> str:
     if isinstance(arg, Scalar):
         return f"{{.name = {_quote(arg.name)}, .kind = ArgKind::{_ARG_KINDS[arg.type]}, .divisible = {arg.divisible or 1}}}"
     nullable = ", .nullable = true" if arg.optional else ""
+    streamed = ", .streamed = true" if arg.streamed else ""
     return (
-        f"{{.name = {_quote(arg.name)}, .kind = ArgKind::kPtr, .access = Access::{_ACCESS[arg.access]}{nullable}, "
-        f".divisible = 16, .shape = {_quote(arg.shape)}}}"
+        f"{{.name = {_quote(arg.name)}, .kind = ArgKind::kPtr, .access = Access::{_ACCESS[arg.access]}{nullable}"
+        f"{streamed}, .divisible = 16, .shape = {_quote(arg.shape)}}}"
     )
 
 

@@ -88,7 +88,8 @@ class Ptr:
     """A 16-byte aligned device address. `dtype` is a key field's name or a short dtype name;
     `access` is "read", "write", "readwrite" or "scratch" (contents before and after mean nothing);
     `shape` documents what it points to. `optional` says, for people, when it is used (a key flag, as a
-    rule); otherwise it may be null."""
+    rule); otherwise it may be null. `streamed`: program p of P reads the p-th of P parts of it, so that a driver
+    knows what to fetch before it runs."""
 
     name: str
     dtype: str
@@ -96,6 +97,7 @@ class Ptr:
     shape: str
     optional: str = ""
     doc: str = ""
+    streamed: bool = False
 
 
 @dataclass(frozen=True)

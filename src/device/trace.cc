@@ -139,8 +139,7 @@ class TracedDevice : public Device {
   }
 
   Status launch(const LaunchParams& params) override;
-  Status begin_sequence() override { return inner_.begin_sequence(); }
-  Status end_sequence() override { return inner_.end_sequence(); }
+  // Sequences are not passed on: a launch is timed when it runs, alone.
   Status synchronize() override { return inner_.synchronize(); }
 
  private:

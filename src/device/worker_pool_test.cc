@@ -42,6 +42,87 @@ void expect_each_once(WorkerPool& pool, uint32_t count, uint32_t chunk) {
   EXPECT_FALSE(counter.worker_shared.load());
 }
 
+// Works in a row, each with programs that look whether all of the work before have run.
+struct Step {
+  std::atomic<uint32_t> ran = 0;
+  const Step* before = nullptr;
+  uint32_t count_before = 0;
+  std::atomic<bool> too_early = false;
+  std::atomic<uint32_t> asked = 0;
+
+  static void run(void* context, uint32_t, uint32_t begin, uint32_t end) {
+    auto& self = *static_cast<Step*>(context);
+    if (self.before != nullptr && self.before->ran.load() != self.count_before) {
+      self.too_early = true;
+    }
+    self.ran += end - begin;
+  }
+  static bool prefetch(void* context, uint32_t begin, uint32_t end, uint32_t part) {
+    EXPECT_LT(begin, end);
+    ++static_cast<Step*>(context)->asked;
+    return part < 2;
+  }
+};
+
+TEST(WorkerPool, WorksInARowWaitForEachOther) {
+  std::mt19937 random(11);
+  uint32_t asked = 0;
+  for (const int threads : {1, 2, 4}) {
+    auto pool = make_pool(threads, 20);
+    for (int round = 0; round < 300; ++round) {
+      std::vector<Step> steps(random() % 12);
+      std::vector<PoolWork> works;
+      for (size_t at = 0; at < steps.size(); ++at) {
+        if (at > 0) {
+          steps[at].before = &steps[at - 1];
+          steps[at].count_before = works[at - 1].count;
+        }
+        works.push_back({.run = Step::run,
+                         .prefetch = Step::prefetch,
+                         .context = &steps[at],
+                         .count = static_cast<uint32_t>(random() % 50),
+                         .chunk = static_cast<uint32_t>(1 + random() % 3),
+                         .shrinking = random() % 2 == 0});
+      }
+      pool->run(works);
+      for (size_t at = 0; at < steps.size(); ++at) {
+        ASSERT_EQ(steps[at].ran.load(), works[at].count);
+        ASSERT_FALSE(steps[at].too_early.load());
+        asked += steps[at].asked;
+      }
+    }
+  }
+  EXPECT_GT(asked, 0u);
+}
+
+// Every range is of the size that was wanted, or begins at half of a share and shrinks.
+TEST(WorkerPool, ShrinkingRanges) {
+  auto pool = make_pool(1);
+  static std::vector<uint32_t> sizes;
+  const auto note = [](void*, uint32_t, uint32_t begin, uint32_t end) {
+    sizes.push_back(end - begin);
+  };
+  sizes.clear();
+  pool->run({.run = note, .count = 100, .chunk = 3, .shrinking = true});
+  EXPECT_EQ(sizes, std::vector<uint32_t>{100});  // one thread: nobody to share with
+  auto two = make_pool(2);
+  static std::atomic<uint32_t> largest, smallest, total;
+  largest = total = 0;
+  smallest = 1000;
+  const auto measure = [](void*, uint32_t, uint32_t begin, uint32_t end) {
+    const uint32_t size = end - begin;
+    for (uint32_t seen = largest; size > seen && !largest.compare_exchange_weak(seen, size);) {
+    }
+    for (uint32_t seen = smallest; size < seen && !smallest.compare_exchange_weak(seen, size);) {
+    }
+    total += size;
+  };
+  two->run({.run = measure, .count = 400, .chunk = 5, .shrinking = true});
+  EXPECT_EQ(total.load(), 400u);
+  EXPECT_EQ(largest.load(), 100u);
+  EXPECT_LE(smallest.load(), 5u);
+}
+
 TEST(WorkerPool, EachProgramOnce) {
   for (const int threads : {1, 2, 3, 8}) {
     auto pool = make_pool(threads);

@@ -8,6 +8,7 @@
 
 #include "src/base/check.h"
 #include "src/base/json.h"
+#include "src/device/cpu/launch_list.h"
 #include "src/device/cpu/memory.h"
 #include "src/device/cpu/shared_object.h"
 #include "src/device/cpu/topology.h"
@@ -21,10 +22,6 @@ namespace {
 constexpr uint32_t kKernelAbi = 1;
 constexpr uint64_t kScratchAlign = 256;  // what CpuMemory gives
 constexpr uint64_t kPageBytes = 4096;
-// Ranges that a launch is cut into: enough that a thread which loses its core for a while holds up
-// little, few enough that handing them out does not show.
-constexpr uint32_t kChunksPerThread = 4;
-constexpr uint32_t kUnevenChunksPerThread = 16;
 
 struct CpuKernel : LoadedKernel {
   std::unique_ptr<SharedObject> object;
@@ -72,8 +69,20 @@ class CpuDevice : public Device {
   Status launch(const LaunchParams& params) override;
   Status synchronize() override { return {}; }
 
+  // Launches of a sequence wait for its end, and run as one list.
+  Status begin_sequence() override {
+    in_sequence_ = true;
+    return {};
+  }
+  Status end_sequence() override {
+    in_sequence_ = false;
+    launches_.run(*pool_, scratch_);
+    return {};
+  }
+
  private:
   Status grow_scratch(uint64_t bytes);
+  void find_streams(const LaunchParams& params);
 
   DeviceInfo info_;
   CpuMemory memory_;
@@ -81,6 +90,9 @@ class CpuDevice : public Device {
   std::vector<void*> scratch_;  // one arena for each thread of the pool
   uint64_t scratch_bytes_ = 0;  // of each
   std::vector<std::unique_ptr<CpuKernel>> kernels_;
+  LaunchList launches_;  // that have not run
+  bool in_sequence_ = false;
+  std::vector<LaunchStream> streams_;  // of the launch that is being added
 };
 
 Status check_info(const CpuKernelInfo& info, const KernelImage& image) {
@@ -128,30 +140,29 @@ Status CpuDevice::grow_scratch(uint64_t bytes) {
   return {};
 }
 
-struct LaunchContext {
-  CpuKernelFn run;
-  const uint64_t* args;
-  uint32_t grid[3];
-  void* const* scratch;
-};
-
-void run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
-  const auto& launch = *static_cast<const LaunchContext*>(context);
-  launch.run(launch.args, begin, end, launch.grid, launch.scratch[worker]);
+// What the declaration says is read in the order of programs, where a whole allocation is that.
+void CpuDevice::find_streams(const LaunchParams& params) {
+  streams_.clear();
+  if (params.decl == nullptr) return;
+  for (size_t at = 0; at < params.decl->args.size(); ++at) {
+    if (!params.decl->args[at].streamed || params.args[at] == 0) continue;
+    void* start = host_pointer(params.args[at]);
+    const uint64_t bytes = memory_.size_of(start);
+    if (bytes > 0) streams_.push_back({static_cast<const std::byte*>(start), bytes});
+  }
 }
 
 Status CpuDevice::launch(const LaunchParams& params) {
   NEREID_TRY(const uint64_t programs, count_programs(params));
   if (programs == 0) return {};
-  const auto& kernel = static_cast<const CpuKernel&>(*params.kernel);
-  const Grid& grid = params.grid;
-  LaunchContext context{kernel.run, params.args.data(), {grid.x, grid.y, grid.z}, scratch_.data()};
-  PoolWork work{.run = run_share, .context = &context, .count = static_cast<uint32_t>(programs)};
-  const bool uneven = params.decl != nullptr && params.decl->uneven;
-  const auto threads = static_cast<uint32_t>(pool_->num_threads());
-  const uint32_t chunks = threads * (uneven ? kUnevenChunksPerThread : kChunksPerThread);
-  work.chunk = (work.count - 1) / chunks + 1;
-  pool_->run(work);
+  if (in_sequence_) find_streams(params);
+  launches_.add({.run = static_cast<const CpuKernel&>(*params.kernel).run,
+                 .grid = params.grid,
+                 .programs = static_cast<uint32_t>(programs),
+                 .uneven = params.decl != nullptr && params.decl->uneven,
+                 .args = params.args,
+                 .streams = streams_});
+  if (!in_sequence_) launches_.run(*pool_, scratch_);
   return {};
 }
 

@@ -149,6 +149,11 @@ void CpuMemory::free(void* pointer) {
   blocks_.erase(found);
 }
 
+uint64_t CpuMemory::size_of(void* pointer) const {
+  const auto found = blocks_.find(pointer);
+  return found == blocks_.end() ? 0 : found->second.bytes;
+}
+
 CpuMemory::~CpuMemory() {
   for (const auto& [pointer, block] : blocks_) release(pointer, block);
 }

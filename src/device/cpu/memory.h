@@ -40,6 +40,9 @@ class CpuMemory {
   void free(void* pointer);  // must come from alloc
   uint64_t free_bytes() const;
 
+  // Bytes of the block that starts there; 0 if none does.
+  uint64_t size_of(void* pointer) const;
+
  private:
   struct Block {
     uint64_t bytes = 0;

@@ -93,36 +93,83 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::run(const PoolWork& work) {
-  if (work.count == 0) return;
-  NEREID_CHECK(work.chunk > 0, "chunks of nothing");
-  const uint32_t chunks = (work.count - 1) / work.chunk + 1;
-  const uint32_t helpers = std::min(static_cast<uint32_t>(threads_.size()), chunks - 1);
+// How many workers could find a range.
+uint32_t WorkerPool::helpers_for(std::span<const PoolWork> works) const {
+  uint32_t most = 0;
+  for (const PoolWork& work : works) {
+    NEREID_CHECK(work.chunk > 0, "chunks of nothing");
+    if (work.count > 0) most = std::max(most, (work.count - 1) / work.chunk);
+  }
+  return std::min(static_cast<uint32_t>(threads_.size()), most);
+}
+
+void WorkerPool::run(std::span<const PoolWork> works) {
+  const uint32_t helpers = helpers_for(works);
   if (helpers == 0) {
-    work.run(work.context, 0, 0, work.count);
+    for (const PoolWork& work : works) {
+      if (work.count > 0) work.run(work.context, 0, 0, work.count);
+    }
     return;
   }
   // Nobody reads these now: the last launch is closed, and all that had joined it are done.
-  work_ = work;
-  next_.store(0, std::memory_order_relaxed);
+  works_ = works;
+  if (progress_.size() < works.size()) progress_ = std::vector<Progress>(works.size());
+  for (size_t at = 0; at < works.size(); ++at) {
+    progress_[at].next.store(0, std::memory_order_relaxed);
+    progress_[at].done.store(0, std::memory_order_relaxed);
+  }
   finished_.store(0, std::memory_order_relaxed);
   const uint32_t number = launch_number(state_.load(std::memory_order_relaxed)) + 1;
   state_.store(uint64_t{helpers} << kPlacesShift | number);
   if (const uint32_t asleep = sleepers_.load(); asleep > 0) {
     futex_wake(&state_, static_cast<int>(std::min(asleep, helpers)));
   }
-  take_chunks(0);
+  run_works(0);
   close_and_wait();
 }
 
-void WorkerPool::take_chunks(uint32_t worker) {
-  const PoolWork& work = work_;
-  for (;;) {
-    // A look before the claim keeps the counter from wrapping however often it is asked.
-    if (next_.load(std::memory_order_relaxed) >= work.count) return;
-    const uint32_t begin = next_.fetch_add(work.chunk, std::memory_order_relaxed);
-    if (begin >= work.count) return;
-    work.run(work.context, worker, begin, begin + std::min(work.chunk, work.count - begin));
+// A thread that finds no range left takes one of the next work, if it can, before it waits for
+// programs of this one: it then knows what memory to ask for.
+void WorkerPool::run_works(uint32_t worker) {
+  for (size_t at = 0; at < works_.size(); ++at) {
+    const PoolWork& work = works_[at];
+    Range range = claim(at);
+    if (at > 0) wait_until_run(at - 1, range);
+    for (; !range.empty(); range = claim(at)) {
+      work.run(work.context, worker, range.begin, range.end);
+      progress_[at].done.fetch_add(range.end - range.begin, std::memory_order_release);
+    }
+  }
+}
+
+WorkerPool::Range WorkerPool::claim(size_t at) {
+  const PoolWork& work = works_[at];
+  const auto threads = static_cast<uint32_t>(num_threads());
+  std::atomic<uint32_t>& next = progress_[at].next;
+  uint32_t begin = next.load(std::memory_order_relaxed);
+  while (begin < work.count) {
+    const uint32_t left = work.count - begin;
+    const uint32_t wanted =
+        work.shrinking ? std::max(work.chunk, left / (2 * threads)) : work.chunk;
+    const uint32_t end = begin + std::min(wanted, left);
+    if (next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
+  }
+  return {};
+}
+
+// Waits for work `at`; `next` is what this thread runs of the work after it.
+void WorkerPool::wait_until_run(size_t at, const Range& next) {
+  const PoolWork& after = works_[at + 1];
+  bool asking = after.prefetch != nullptr && !next.empty();
+  uint32_t part = 0, rounds = 0;
+  while (progress_[at].done.load(std::memory_order_acquire) != works_[at].count) {
+    if (asking) {
+      asking = after.prefetch(after.context, next.begin, next.end, part++);
+    } else if (++rounds < spin_rounds_) {
+      pause();
+    } else {
+      ::sched_yield();  // who runs those programs may need this core
+    }
   }
 }
 
@@ -178,7 +225,7 @@ void WorkerPool::worker_main(uint32_t worker) {
     seen = launch_number(state);
     if (stopping_.load(std::memory_order_relaxed)) return;
     if (!join(state)) continue;
-    take_chunks(worker);
+    run_works(worker);
     finished_.fetch_add(1);
     if (caller_sleeps_.load()) futex_wake(&finished_, 1);
   }

@@ -1,17 +1,20 @@
-// Persistent threads that share the programs of one launch; the calling thread is one of them.
+// Persistent threads that share the programs of launches; the calling thread is one of them.
 //
 // Design goals:
 //   - a launch costs about a microsecond: workers spin for a while before they sleep on a futex;
 //   - nobody waits for a worker that has not begun: programs are handed out in chunks, and when the
 //     caller finds none left it closes the launch to those that come late (a core that another
-//     process has taken, a worker that still wakes up).
+//     process has taken, a worker that still wakes up);
+//   - several launches in a row cost one opening and one closing. From one to the next a thread
+//     waits for programs that still run, and has the memory it needs next brought meanwhile.
 // Non-goals:
-//   - tasks, priorities, nesting: one launch at a time.
+//   - tasks, priorities, nesting: one list of launches at a time, each after the one before.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -23,9 +26,15 @@ namespace nereid {
 // the number of threads, and no two calls at a time have the same.
 struct PoolWork {
   void (*run)(void* context, uint32_t worker, uint32_t begin, uint32_t end) = nullptr;
+  // Optional: asks for a part, the first being 0, of the memory that programs [begin, end) read
+  // first. Called while programs of the work before still run; false when nothing is left to ask.
+  bool (*prefetch)(void* context, uint32_t begin, uint32_t end, uint32_t part) = nullptr;
   void* context = nullptr;
   uint32_t count = 0;  // at most 2^31 - 1
   uint32_t chunk = 1;  // size of a range; larger is cheaper, smaller evens out differences
+  // Ranges begin with half of a thread's equal share of what is left, and `chunk` is the smallest:
+  // long runs of neighbours, and little to wait for at the end.
+  bool shrinking = false;
 };
 
 struct PoolOptions {
@@ -42,21 +51,38 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // Returns when all of it has run. One thread at a time, not from within a run.
-  void run(const PoolWork& work);
+  void run(const PoolWork& work) { run(std::span(&work, 1)); }
+
+  // The same for works of which each begins when the one before has run.
+  void run(std::span<const PoolWork> works);
 
   int num_threads() const { return static_cast<int>(threads_.size()) + 1; }
 
  private:
+  struct Range {
+    uint32_t begin = 0, end = 0;
+    bool empty() const { return begin == end; }
+  };
+  // Of one work, on a cache line of its own.
+  struct alignas(64) Progress {
+    std::atomic<uint32_t> next = 0;  // first program not handed out
+    std::atomic<uint32_t> done = 0;  // programs that have run
+  };
+
   WorkerPool() = default;
 
   void worker_main(uint32_t worker);
   uint64_t wait_for_launch(uint32_t seen);
   bool join(uint64_t state);
-  void take_chunks(uint32_t worker);
+  uint32_t helpers_for(std::span<const PoolWork> works) const;
+  void run_works(uint32_t worker);
+  Range claim(size_t at);
+  void wait_until_run(size_t at, const Range& next);
   void close_and_wait();
 
   // Written by the caller before a launch opens, read by those who have joined it.
-  PoolWork work_;
+  std::span<const PoolWork> works_;
+  std::vector<Progress> progress_;  // of each work, at least
   std::vector<std::thread> threads_;
   uint32_t spin_rounds_ = 0;
   std::atomic<bool> stopping_ = false;
@@ -65,7 +91,6 @@ class WorkerPool {
   // closed (1). The number is the futex word of sleeping workers.
   alignas(128) std::atomic<uint64_t> state_ = 0;
   std::atomic<uint32_t> sleepers_ = 0;
-  alignas(128) std::atomic<uint32_t> next_ = 0;      // first program not handed out
   alignas(128) std::atomic<uint32_t> finished_ = 0;  // workers that have joined and are done
   std::atomic<bool> caller_sleeps_ = false;
 };

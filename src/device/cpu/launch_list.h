@@ -1,0 +1,60 @@
+// Launches of the cpu driver, alone or a sequence, as works of its pool.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "src/device/cpu/shared_object.h"
+#include "src/device/cpu/worker_pool.h"
+#include "src/device/device.h"
+
+namespace nereid {
+
+// Memory that the programs of a launch read from beginning to end, in their order.
+struct LaunchStream {
+  const std::byte* start = nullptr;
+  uint64_t bytes = 0;
+};
+
+struct ListedLaunch {
+  CpuKernelFn run = nullptr;
+  Grid grid;
+  uint32_t programs = 0;
+  bool uneven = false;             // programs differ much in work
+  std::span<const uint64_t> args;  // copied
+  std::span<const LaunchStream> streams;
+};
+
+class LaunchList {
+ public:
+  // Of one launch; more are left out.
+  static constexpr size_t kMaxStreams = 2;
+
+  void add(const ListedLaunch& launch);
+
+  // Runs the launches in order and forgets them. `scratch`: one arena for each thread.
+  void run(WorkerPool& pool, std::span<void* const> scratch);
+
+ private:
+  struct Launch {
+    CpuKernelFn run;
+    const uint64_t* args;
+    void* const* scratch;
+    size_t args_at;  // in args_
+    uint32_t grid[3];
+    uint32_t programs;
+    bool uneven;
+    uint32_t num_streams;
+    LaunchStream streams[kMaxStreams];
+  };
+  static void run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end);
+  static bool prefetch_share(void* context, uint32_t begin, uint32_t end, uint32_t part);
+  static PoolWork work_of(Launch& launch, uint32_t threads);
+
+  std::vector<Launch> launches_;
+  std::vector<uint64_t> args_;  // of all launches
+  std::vector<PoolWork> works_;
+};
+
+}  // namespace nereid
