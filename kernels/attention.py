@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 
 from kernels.dtypes import round_to
-from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.float8 import is_float8, widen
+from kernels.spec import FLOATS, F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -94,8 +95,8 @@ def attention_kernel(
     q_at = q + (q_row * q_stride + head * head_dim)[:, None] + d[None, :]
     q_inside = row_inside[:, None] & (d < head_dim)[None, :]
     qs = tl.load(q_at, mask=q_inside, other=0.0)
-    # One type for both factors; f32 unless the cache holds what q is.
-    SAME: tl.constexpr = DOT and (q.dtype.element_ty == k_cache.dtype.element_ty)
+    # One type for both factors: q's if the cache holds that too, or codes that it holds exactly; else f32.
+    SAME: tl.constexpr = DOT and (q.dtype.element_ty == k_cache.dtype.element_ty or is_float8(k_cache.dtype.element_ty))
     if not SAME:
         qs = qs.to(tl.float32)
 
@@ -121,9 +122,8 @@ def attention_kernel(
             kv_inside = kv_inside & (d < head_dim)[None, :]
         keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
         values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
-        if not SAME:
-            keys = keys.to(tl.float32)
-            values = values.to(tl.float32)
+        keys = widen(keys, qs.dtype)
+        values = widen(values, qs.dtype)
         if DOT:
             s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
         else:
@@ -294,7 +294,7 @@ def make_case(
         "lse": np.full(shape, -7, np.float32) if split else None,
         "tiles": len(tiles), "max_pages": max_pages, "scale": dim**-0.5, "window": window, "softcap": softcap,
     }  # fmt: skip
-    exact = q_dtype != cache or q_dtype == "f32"
+    exact = (q_dtype != cache and cache != "f8e4m3") or q_dtype == "f32"
     tight, loose = Tolerance(2e-5, 2e-5), Tolerance(3e-2, 1e-2)
     inner = tight if exact else loose
     outer = Tolerance(max(inner.atol, 2e-3), 8e-3) if out_dtype != "f32" else inner
@@ -335,6 +335,11 @@ def attention_cases():
     yield make_case(rng, "f16_cache", [(9, 50)], cache="f16", tile_tokens=5)
     yield make_case(rng, "bf16_query_f32_cache", [(9, 50)], q_dtype="bf16", tile_tokens=5)
     yield make_case(rng, "f32_query_bf16_cache", [(1, 50), (1, 7)], cache="bf16")
+    for q_dtype in ("f32", "bf16"):
+        more = {"q_dtype": q_dtype, "cache": "f8e4m3", "out_dtype": q_dtype}
+        yield make_case(rng, f"f8_cache_{q_dtype}_decode", [(1, 100), (1, 7)], heads=(9, 3), **more)
+        yield make_case(rng, f"f8_cache_{q_dtype}_split", [(1, 515)], heads=(8, 2), dim=128, page=32, splits=4, **more)
+        yield make_case(rng, f"f8_cache_{q_dtype}_prefill", [(70, 90)], heads=(4, 2), dim=80, tile_tokens=8, **more)
     for page in (16, 32, 64):
         for context in (page - 1, page, page + 1):
             yield make_case(rng, f"page{page}_context{context}", [(1, context)], page=page)
@@ -365,7 +370,7 @@ ATTENTION = Kernel(
     "positions j <= the row's (and within the window); with num_splits > 1: per split, with log2-sum-exp2",
     fn=attention_kernel,
     key=[
-        DType("q_dtype"), DType("cache_dtype"), DType("out_dtype"), Int("num_heads", min=1),
+        DType("q_dtype"), DType("cache_dtype", allowed=(*FLOATS, "f8e4m3")), DType("out_dtype"), Int("num_heads", min=1),
         Int("num_kv_heads", min=1), Int("head_dim", min=1), Int("page_size", min=1, doc="a power of two"),
         Int("q_stride", min=1, doc="elements between rows of q"),
         Int("tile_tokens", min=1, doc="query tokens of a tile"), Int("num_splits", min=1),

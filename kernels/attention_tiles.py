@@ -14,6 +14,7 @@ import triton.language as tl
 from kernels import attention
 from kernels.attention import split_of_pages, store_result, tile_queries
 from kernels.attention_tiles_hopper import attention_tiles_hopper
+from kernels.float8 import is_float8, widen
 from kernels.spec import Kernel
 
 
@@ -73,8 +74,8 @@ def _walk(
         else:
             keys = tl.load(k_cache + at)
             values = tl.load(v_cache + at)
-        keys = keys.to(qs.dtype)
-        values = values.to(qs.dtype)
+        keys = widen(keys, qs.dtype)
+        values = widen(values, qs.dtype)
         s = _scores(
             qs, keys, key, position, slope, scale, window, softcap, has_window, has_softcap, has_alibi, MASKED
         )  # fmt: skip
@@ -121,7 +122,7 @@ def attention_tiles_kernel(
     q_at = q + (q_row * q_stride + head * head_dim)[:, None] + d[None, :]
     q_inside = row_inside[:, None] & (d < head_dim)[None, :]
     qs = tl.load(q_at, mask=q_inside, other=0.0)
-    if q.dtype.element_ty != k_cache.dtype.element_ty:
+    if q.dtype.element_ty != k_cache.dtype.element_ty and not is_float8(k_cache.dtype.element_ty):
         qs = qs.to(tl.float32)
 
     limit = first_position + tokens

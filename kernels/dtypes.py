@@ -66,6 +66,20 @@ def _f8e4m3_table() -> np.ndarray:
     return np.where(code >= 128, -value, value).astype(np.float32)
 
 
+def f32_to_f8e4m3(values: np.ndarray) -> np.ndarray:
+    """Round to nearest, ties to even; past 448 to 448; NaN stays NaN."""
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    numbers = _f8e4m3_table()[:127]
+    magnitude = np.minimum(np.abs(np.nan_to_num(values, nan=0.0, posinf=448.0, neginf=-448.0)), 448)
+    above = np.clip(np.searchsorted(numbers, magnitude), 1, 126)
+    below = above - 1
+    middle = (numbers[above].astype(np.float64) + numbers[below]) / 2
+    take_above = (magnitude > middle) | ((magnitude == middle) & (above % 2 == 0))
+    code = np.where(take_above, above, below)
+    code = np.where(np.isnan(values), 127, code) | np.where(np.signbit(values), 128, 0)
+    return code.astype(np.uint8)
+
+
 def widen(array: np.ndarray, dtype: str) -> np.ndarray:
     """Storage form to what references compute with: float types become float32, integers stay."""
     if dtype == "bf16":
@@ -85,11 +99,13 @@ def narrow(array: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bf16":
         return f32_to_bf16(np.asarray(array, dtype=np.float32))
     if info.is_float and info.size == 1:
-        if np.asarray(array).dtype != np.uint8:
+        if np.asarray(array).dtype == np.uint8:  # codes already
+            return np.ascontiguousarray(array)
+        if dtype != "f8e4m3":
             raise TypeError(
                 f"give {dtype} arrays as uint8 codes; there is no rounding to {dtype} here"
             )
-        return np.ascontiguousarray(array)
+        return f32_to_f8e4m3(array)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(np.asarray(array).astype(info.storage))
 

@@ -28,6 +28,7 @@ anything; columns past k are zero.
     Q5_K      8    i8     0     32    f32   yes    as Q4_K
     Q6_K      8    i8     0     16    f32    -     d * sc (exact); stored code is q - 32
     F16/BF16 16   f16/bf16        F32 32   f32     -
+    F8_E4M3   8   bytes [n_pad / 32, k_pad, 32] instead of words, and scales as linear_f8.py has them
 
 No value is changed by repacking. A fused weight (q, k and v) is made by several launches with `row_offset`.
 """
@@ -301,6 +302,42 @@ def repack_dense_cases():
             )
 
 
+# --- weights of one byte ----------------------------------------------------------------------------
+
+
+@triton.jit
+def repack_bytes_kernel(raw, codes, rows, row_offset, k: tl.constexpr, ROWS: tl.constexpr):
+    K_PAD: tl.constexpr = (k + 31) // 32 * 32
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = (row < rows)[None, :]
+    target = row_offset + row
+    source = (raw + row.to(tl.int64) * k)[None, :]
+    code_at = (codes + (target // 32).to(tl.int64) * (K_PAD * 32) + target % 32)[None, :]
+    for start in range(0, K_PAD, 32):
+        column = start + tl.arange(0, 32)[:, None]
+        value = tl.load(source + column, mask=inside & (column < k), other=0)
+        tl.store(code_at + column * 32, value, mask=inside & (column >= 0))
+
+
+def repack_bytes_reference(key, args):
+    rows, offset, k = args["rows"], args["row_offset"], key["k"]
+    codes = args["codes"].transpose(0, 2, 1).reshape(-1, args["codes"].shape[1]).copy()
+    codes[offset : offset + rows] = 0
+    codes[offset : offset + rows, :k] = args["raw"][:rows]
+    return {"codes": codes.reshape(-1, 32, codes.shape[1]).transpose(0, 2, 1)}
+
+
+def repack_bytes_cases():
+    rng = np.random.default_rng(43)
+    for label, rows, k, offset in (("one_row", 1, 32, 0), ("ragged", 77, 70, 0), ("offset", 33, 65, 21)):
+        codes = np.full((reference.padded(rows + offset) // 32, reference.padded(k), 32), 99, np.uint8)
+        raw = rng.integers(0, 256, (rows, k)).astype(np.uint8)
+        yield Case(
+            name=label, key={"k": k}, args={"raw": raw, "codes": codes, "rows": rows, "row_offset": offset},
+            tolerance={"codes": EXACT},
+        )  # fmt: skip
+
+
 # --- declarations -----------------------------------------------------------------------------------
 
 CODE_DTYPES = ("u8", "i8", "f32", "f16", "bf16")
@@ -345,4 +382,21 @@ REPACK_DENSE = Kernel(
     default_tiles=[{"ROWS": 32, "num_warps": 1}],
 )
 
-KERNELS = [REPACK_BLOCKS, REPACK_DENSE]
+REPACK_BYTES = Kernel(
+    name="repack_bytes",
+    doc="panels of a weight of one byte each: source row r becomes row row_offset + r, columns past k become zero",
+    fn=repack_bytes_kernel,
+    key=[Int("k", min=1)],
+    args=[
+        Ptr("raw", "u8", "read", shape="rows, k"),
+        Ptr("codes", "u8", "write", shape="n_pad / 32, k_pad, 32"),
+        I32("rows"),
+        I32("row_offset"),
+    ],
+    grid="ceil_div(rows, ROWS)",
+    reference=repack_bytes_reference,
+    cases=repack_bytes_cases,
+    default_tiles=[{"ROWS": 32, "num_warps": 1}],
+)
+
+KERNELS = [REPACK_BLOCKS, REPACK_DENSE, REPACK_BYTES]

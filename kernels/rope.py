@@ -10,7 +10,8 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.float8 import narrow
+from kernels.spec import FLOATS, F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -76,15 +77,15 @@ def _rotate_head(
     s = tl.load(sin + frequency, mask=in_first, other=0.0)
     if interleaved:
         turned = x * c + y * tl.where(first < second, -s, s)
-        tl.store(target + first, turned.to(target.dtype.element_ty), mask=in_first)
+        tl.store(target + first, narrow(turned, target.dtype.element_ty), mask=in_first)
     else:
-        tl.store(target + first, (x * c - y * s).to(target.dtype.element_ty), mask=in_first)
-        tl.store(target + second, (y * c + x * s).to(target.dtype.element_ty), mask=in_first)
+        tl.store(target + first, narrow(x * c - y * s, target.dtype.element_ty), mask=in_first)
+        tl.store(target + second, narrow(y * c + x * s, target.dtype.element_ty), mask=in_first)
     if rotary_dim < head_dim:
         if has_norm:
             weight = tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
             rest = rest * scale * weight
-        tl.store(target + element, rest.to(target.dtype.element_ty), mask=in_rest)
+        tl.store(target + element, narrow(rest, target.dtype.element_ty), mask=in_rest)
 
 
 @triton.jit
@@ -117,7 +118,7 @@ def rope_kv_write_kernel(
                     cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HALF, HEAD,
                 )  # fmt: skip
                 v = tl.load(v_source + head * head_dim + element, mask=in_head, other=0.0)
-                v = v.to(tl.float32).to(v_cache.dtype.element_ty)
+                v = narrow(v.to(tl.float32), v_cache.dtype.element_ty)
                 tl.store(v_cache + target + element, v, mask=in_head)
 
 
@@ -208,6 +209,8 @@ _ROPE = [
     ("partial_interleaved", 7, (2, 2, 64, 32), 64, ("f32", "f32", "bf16"), 1, 0),
     ("qwen3_norm", 9, (4, 2, 128, 128), 16, ("f32", "bf16", "bf16"), 0, 1),
     ("norm_partial", 4, (2, 1, 96, 32), 16, ("f32", "f32", "f32"), 0, 1),
+    ("f8_cache", 9, (4, 2, 64, 64), 16, ("f32", "bf16", "f8e4m3"), 0, 0),
+    ("f8_cache_interleaved", 5, (4, 1, 80, 20), 16, ("f32", "f32", "f8e4m3"), 1, 1),
 ]
 
 
@@ -221,8 +224,12 @@ def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm,
         slots[rows // 2] = -1
     cache = np.full((pages, kv_heads, page_size, head_dim), -7, np.float32)
     angle = np.arange(rows + 40)[:, None] * 1e4 ** -(np.arange(rotary_dim // 2) / (rotary_dim // 2))
+    qkv = rng.standard_normal((rows + 1, stride), dtype=np.float32)
+    if dtypes[2] == "f8e4m3":  # past the largest number, and below the smallest one
+        qkv[0] *= 1000
+        qkv[1] *= 0.002
     args = {
-        "qkv": rng.standard_normal((rows + 1, stride), dtype=np.float32),
+        "qkv": qkv,
         "q_out": np.full((rows + 1, q_heads * head_dim), -7, np.float32),
         "k_cache": cache,
         "v_cache": cache.copy(),
@@ -245,7 +252,10 @@ def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm,
         "page_size": page_size, "interleaved": interleaved, "has_qk_norm": has_norm,
     }  # fmt: skip
     # Differences of products: the error scales with the inputs (about 3), not with the result.
-    unit = {"f32": Tolerance(5e-6), "f16": Tolerance(5e-6, 1e-3), "bf16": Tolerance(5e-6, 8e-3)}
+    unit = {
+        "f32": Tolerance(5e-6), "f16": Tolerance(5e-6, 1e-3), "bf16": Tolerance(5e-6, 8e-3),
+        "f8e4m3": Tolerance(2e-3, 0.126),
+    }  # fmt: skip
     tolerance = {"q_out": unit[dtypes[1]], "k_cache": unit[dtypes[2]]}
     if in_place:
         tolerance["qkv"] = tolerance["q_out"]
@@ -296,7 +306,7 @@ ROPE_KV_WRITE = Kernel(
     "cache and copies the v heads into the V cache at slots[row] (-1: q only). RoPE, arXiv 2104.09864",
     fn=rope_kv_write_kernel,
     key=[
-        DType("qkv_dtype"), DType("q_dtype"), DType("cache_dtype"),
+        DType("qkv_dtype"), DType("q_dtype"), DType("cache_dtype", allowed=(*FLOATS, "f8e4m3")),
         DType("norm_dtype", doc="of q_norm and k_norm; f32 without them"),
         Int("q_heads", min=1), Int("kv_heads", min=1), Int("head_dim", min=1),
         Int("rotary_dim", min=2, doc="even, at most head_dim; what lies beyond passes unchanged"),

@@ -122,7 +122,7 @@ void print_model(const ModelSource& source, const InspectOptions& options, Outpu
   }
   out.line("formats");
   for (const auto& [name, total] : totals_by_format(source)) {
-    out.line(fmt::format("  {:<6} {:>5} tensors {:>12}", name, total.tensors,
+    out.line(fmt::format("  {:<12} {:>5} tensors {:>12}", name, total.tensors,
                          format_bytes(total.bytes)));
   }
   out.line("metadata");
@@ -132,7 +132,7 @@ void print_model(const ModelSource& source, const InspectOptions& options, Outpu
   if (!options.tensors) return;
   out.line("tensors");
   for (const StoredTensor& tensor : source.tensors()) {
-    out.line(fmt::format("  {:<52} {:<5} {:<18} {:>12}", shown(tensor.name),
+    out.line(fmt::format("  {:<52} {:<12} {:<18} {:>12}", shown(tensor.name),
                          storage_info(tensor.format).name, shape_text(tensor.shape),
                          format_bytes(tensor.bytes.size())));
   }

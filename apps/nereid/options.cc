@@ -39,6 +39,13 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
           "goes into layers with quantised weights to 8-bit codes")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str();
+  command
+      .add_option(
+          "--kv-cache-dtype", options.kv_cache_dtype,
+          "How keys and values are kept: fp8 (e4m3, scale 1) takes half the memory of bf16; "
+          "auto is the computation's type")
+      ->check(CLI::IsMember({"auto", "bf16", "f32", "f16", "fp8"}))
+      ->capture_default_str();
 }
 
 void add_load_format_options(CLI::App& command, ModelOptions& options) {
@@ -112,6 +119,11 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   load.dtype = options.dtype == "f32"    ? ComputeType::kF32
                : options.dtype == "bf16" ? ComputeType::kBF16
                                          : ComputeType::kAuto;
+  if (options.kv_cache_dtype == "fp8") {
+    load.cache_dtype = DType::kF8E4M3;
+  } else if (options.kv_cache_dtype != "auto") {
+    load.cache_dtype = parse_dtype(options.kv_cache_dtype);
+  }
   load.max_context = options.max_model_len;
   load.memory.memory_utilization = options.memory_utilization;
   if (!options.kv_cache_memory.empty()) {

@@ -17,7 +17,7 @@ namespace nereid::commands {
 struct ModelOptions {
   std::string model;
   std::string device = "auto";
-  std::string dtype = "auto";
+  std::string dtype = "auto", kv_cache_dtype = "auto";
   std::string load_format = "auto", dummy_format = "BF16";
   int threads = 0;
   int32_t max_model_len = 0;

@@ -25,6 +25,12 @@ bool target_is_fast_at_codes(std::string_view target) {
   return target.starts_with("cpu:");
 }
 
+bool target_multiplies_float8(std::string_view target) {
+  constexpr std::array<std::string_view, 6> kTargets = {"cuda:89",  "cuda:90",    "cuda:100",
+                                                        "cuda:120", "hip:gfx950", "hip:gfx1201"};
+  return std::ranges::find(kTargets, target) != kTargets.end();
+}
+
 bool target_is_gpu(std::string_view target) {
   return target.starts_with("cuda:") || target.starts_with("hip:");
 }

@@ -24,6 +24,10 @@ std::string compile_flags(const LoadOptions& options) {
   std::string flags;
   if (options.dtype == ComputeType::kBF16) flags += " --dtype bf16";
   if (options.dtype == ComputeType::kF32) flags += " --dtype f32";
+  if (options.cache_dtype) {
+    const bool float8 = *options.cache_dtype == DType::kF8E4M3;
+    flags += fmt::format(" --kv-cache-dtype {}", float8 ? "fp8" : dtype_name(*options.cache_dtype));
+  }
   if (options.dummy_format) {
     flags += fmt::format(" --load-format dummy --dummy-format {}",
                          storage_info(*options.dummy_format).name);
@@ -56,7 +60,12 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
   const bool codes = options.dtype != ComputeType::kF32 && target_is_fast_at_codes(device.target);
-  return RunnerOptions{.types = {.compute = compute, .cache = compute, .codes = codes},
+  const bool float8 = compute == DType::kBF16 && target_multiplies_float8(device.target) &&
+                      (!config.quantization || config.quantization->float8_activations);
+  return RunnerOptions{.types = {.compute = compute,
+                                 .cache = options.cache_dtype.value_or(compute),
+                                 .codes = codes,
+                                 .float8 = float8},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
                        .max_rows = options.max_step_tokens};

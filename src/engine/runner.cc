@@ -168,6 +168,10 @@ Status Runner::exercise() {
                              .pages = pages,
                              .decode = true};
   NEREID_TRY(Tensor logits, forward({&prefill, 1}));
+  // The last layer with several rows, of which it may take another form.
+  const SequenceSlice all_wanted{
+      .tokens = tokens, .first_position = 0, .pages = pages, .logits = LogitRows::kAll};
+  NEREID_TRY(logits, forward({&all_wanted, 1}));
   for (const SplitRule& rule : limits_.decode_splits) {
     plan_.force_splits(rule.splits);
     NEREID_TRY(logits, forward({&decode, 1}));

@@ -62,6 +62,10 @@ ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Wei
   return rows_of(input, coded(weight) ? terms : 0, rows, weight.k);
 }
 
+ops::Float8Rows Decoder::float8_rows() const {
+  return {.codes = activations_.float8_codes.ptr(), .scales = activations_.float8_scales.ptr()};
+}
+
 Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, int64_t rows) {
   if (!coded(reader)) return {};
   return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, rows, reader.k).values,
@@ -144,7 +148,8 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
         ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, kFineTerms, rows),
                                  .weight = &part.weight,
                                  .bias = part.bias.ptr(),
-                                 .out = qkv.columns(part.column, part.weight.n)}));
+                                 .out = qkv.columns(part.column, part.weight.n),
+                                 .float8 = float8_rows()}));
   }
   const auto head_norm = [&](const Buffer& weight) {
     return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
@@ -178,7 +183,8 @@ Status Decoder::attention_out(size_t layer, const Tensor& residual) {
                                   .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
                                   .out = residual,
-                                  .residual = true});
+                                  .residual = true,
+                                  .float8 = float8_rows()});
 }
 
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
@@ -192,12 +198,13 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   // Only a layer that takes codes gives codes.
   const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
   if (weights.fused_gate(spec_)) {
-    NEREID_RETURN_IF_ERROR(ops::linear(
-        *launcher_, {.x = input_of(activations_.normed, gate_weight, 1, rows),
-                     .weight = &gate_weight,
-                     .up = &weights.up.weight,
-                     .gate = gate_of(spec_.mlp.activation),
-                     .out = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width)}));
+    NEREID_RETURN_IF_ERROR(
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, 1, rows),
+                                 .weight = &gate_weight,
+                                 .up = &weights.up.weight,
+                                 .gate = gate_of(spec_.mlp.activation),
+                                 .out = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width),
+                                 .float8 = float8_rows()}));
   } else {
     const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
     const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
@@ -206,7 +213,8 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
           ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, 1, rows),
                                    .weight = &part->weight,
                                    .bias = part->bias.ptr(),
-                                   .out = out}));
+                                   .out = out,
+                                   .float8 = float8_rows()}));
     }
     NEREID_RETURN_IF_ERROR(
         ops::gated_product(*launcher_, {.gate = gate,
@@ -221,7 +229,8 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
                                   .out = residual,
-                                  .residual = true});
+                                  .residual = true,
+                                  .float8 = float8_rows()});
 }
 
 // Final norm and logits of the rows `index` of `x`; an empty index means all of them, in order.

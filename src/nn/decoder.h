@@ -10,6 +10,7 @@
 #include "src/nn/decoder_weights.h"
 #include "src/nn/step.h"
 #include "src/ops/activation_rows.h"
+#include "src/ops/linear.h"
 
 namespace nereid::nn {
 
@@ -29,6 +30,9 @@ struct DecoderTypes {
   // Layers whose weights are group-quantised take their input as 8-bit codes
   // (ops/activation_rows.h).
   bool codes = false;
+  // Layers whose weights are e4m3 take their input in e4m3 too, but for steps of one row. The head
+  // does not.
+  bool float8 = false;
 };
 
 // The input of linear layers: as numbers for some weights, as codes for others. A model uses what
@@ -52,6 +56,8 @@ struct Activations {
   Buffer gate, up;          // f32 [max_rows, intermediate]: only where gate and up cannot be fused
   Buffer wanted;            // f32 [max_logit_rows, hidden]: rows of residual in the last layer
   LinearInput head_normed;  // [max_logit_rows, hidden]
+  Buffer float8_codes;      // f8e4m3 [max_rows, widest input of a layer]: only with types.float8
+  Buffer float8_scales;     // f32 [ceil(widest / 128), max_rows]
   Buffer logits;            // f32 [max_logit_rows, vocab]
 };
 
@@ -85,6 +91,7 @@ class Decoder {
   Status allocate();
   Status allocate_cache();
   Status allocate_inputs();
+  Status allocate_float8();
   Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
                         int64_t terms);
   std::vector<NamedBuffer> activation_buffers() const;
@@ -108,6 +115,8 @@ class Decoder {
   // The same in the form that a layer takes: its codes, if it takes codes, of so many terms.
   ops::ActivationRows input_of(const LinearInput& input, const quant::Weight& weight, int64_t terms,
                                int64_t rows) const;
+  // Room for the input of a layer in e4m3; nothing where layers take none.
+  ops::Float8Rows float8_rows() const;
   // Fills the codes of `input` from its numbers, if the layer takes them.
   Status encode(const LinearInput& input, const quant::Weight& reader, int64_t rows);
   Tensor cache(const Buffer& buffer) const;

@@ -57,6 +57,7 @@ Status Decoder::allocate() {
   NEREID_RETURN_IF_ERROR(make(a.up, DType::kF32, unfused ? rows : 0, width));
   NEREID_RETURN_IF_ERROR(make(a.wanted, DType::kF32, limits_.max_logit_rows, spec_.hidden_size));
   NEREID_RETURN_IF_ERROR(allocate_inputs());
+  NEREID_RETURN_IF_ERROR(allocate_float8());
   NEREID_RETURN_IF_ERROR(make(a.logits, DType::kF32, limits_.max_logit_rows, spec_.vocab_size));
   return {};
 }
@@ -134,6 +135,25 @@ Status Decoder::allocate_inputs() {
                         coded_head ? kTerms : 0);
 }
 
+Status Decoder::allocate_float8() {
+  const auto is_float8 = [](const LinearWeights& part) { return part.weight.format.is_float8(); };
+  const bool any = std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
+    return std::ranges::any_of(layer.qkv, is_float8) || is_float8(layer.attention_out) ||
+           is_float8(layer.gate) || is_float8(layer.up) || is_float8(layer.down);
+  });
+  if (!any || !types_.float8) return {};
+  const int64_t widest =
+      std::max({spec_.hidden_size, spec_.attention.q_size(), spec_.mlp.intermediate_size});
+  const int64_t groups = (widest + quant::kScaleBlock - 1) / quant::kScaleBlock;
+  const auto rows = static_cast<uint64_t>(limits_.max_rows);
+  const uint64_t codes = (rows * static_cast<uint64_t>(widest) + 3) / 4 * 4;  // cleared by words
+  Device& device = launcher_->device();
+  NEREID_TRY(activations_.float8_codes, Buffer::alloc(device, codes));
+  NEREID_TRY(activations_.float8_scales,
+             Buffer::alloc(device, rows * static_cast<uint64_t>(groups) * sizeof(float)));
+  return {};
+}
+
 std::vector<Decoder::NamedBuffer> Decoder::activation_buffers() const {
   const Activations& a = activations_;
   std::vector<NamedBuffer> all = {{"residual", -1, &a.residual},
@@ -144,6 +164,8 @@ std::vector<Decoder::NamedBuffer> Decoder::activation_buffers() const {
                                   {"gate", -1, &a.gate},
                                   {"up", -1, &a.up},
                                   {"wanted", -1, &a.wanted},
+                                  {"float8_codes", -1, &a.float8_codes},
+                                  {"float8_scales", -1, &a.float8_scales},
                                   {"logits", -1, &a.logits}};
   for (const LinearInput* input : {&a.normed, &a.attention, &a.mlp, &a.head_normed}) {
     all.push_back({"linear_input", -1, &input->numbers});

@@ -95,11 +95,8 @@ Result<std::vector<LinearWeights>> load_qkv(Loader& loader, const DecoderSpec& s
     weights.push_back(loader.stored(kQkvRoles[part], layer));
     if (spec.attention.qkv_bias) biases.push_back(loader.stored(kQkvBiasRoles[part], layer));
   }
-  const bool alike = std::ranges::all_of(
-      weights, [&](const StoredTensor* part) { return part->format == weights[0]->format; });
-
   std::vector<LinearWeights> result;
-  if (alike) {
+  if (quant::can_fuse(weights)) {
     result.emplace_back();
     NEREID_TRY(result[0].weight, loader.weight(weights));
     if (!biases.empty()) {

@@ -3,6 +3,7 @@
 
 #include "kernels/kernels.h"
 #include "src/base/check.h"
+#include "src/ops/linear_float8.h"
 
 namespace nereid::ops {
 
@@ -27,35 +28,7 @@ void check_linear(const LinearArgs& args) {
   NEREID_CHECK(!args.residual || out.dtype() == DType::kF32, "residual out {}", out.text());
 }
 
-Status linear_rows(Launcher& launcher, const LinearArgs& args) {
-  const quant::Weight& weight = *args.weight;
-  NEREID_CHECK(args.up == nullptr || args.up->by_rows, "gate and up lie differently");
-  return launcher.launch<kernels::LinearRows>({.x_dtype = args.x.values.dtype(),
-                                               .weight_dtype = weight.format.code_dtype,
-                                               .out_dtype = args.out.values.dtype(),
-                                               .n = weight.n,
-                                               .k = weight.k,
-                                               .out_stride = args.out.values.row_stride(),
-                                               .has_bias = args.bias != 0,
-                                               .residual = args.residual,
-                                               .gate = static_cast<int64_t>(args.gate)},
-                                              {.x = args.x.values.ptr(),
-                                               .weights = weight.codes.ptr(),
-                                               .weights2 = args.up ? args.up->codes.ptr() : 0,
-                                               .bias = args.bias,
-                                               .out = args.out.values.ptr(),
-                                               .rows = static_cast<int32_t>(args.x.values.dim(0))});
-}
-
-}  // namespace
-
-bool takes_codes(const quant::Weight& weight) {
-  return weight.format.group > 0 && weight.k % kCodeGroup == 0;
-}
-
-Status linear(Launcher& launcher, const LinearArgs& args) {
-  check_linear(args);
-  if (args.weight->by_rows) return linear_rows(launcher, args);
+Status linear_panels(Launcher& launcher, const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
   const quant::Weight* up = args.up;
   return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
@@ -87,6 +60,39 @@ Status linear(Launcher& launcher, const LinearArgs& args) {
                                            .out_scales = args.out.scales.ptr(),
                                            .out_sums = args.out.sums.ptr(),
                                            .rows = static_cast<int32_t>(args.x.values.dim(0))});
+}
+
+Status linear_rows(Launcher& launcher, const LinearArgs& args) {
+  const quant::Weight& weight = *args.weight;
+  NEREID_CHECK(args.up == nullptr || args.up->by_rows, "gate and up lie differently");
+  return launcher.launch<kernels::LinearRows>({.x_dtype = args.x.values.dtype(),
+                                               .weight_dtype = weight.format.code_dtype,
+                                               .out_dtype = args.out.values.dtype(),
+                                               .n = weight.n,
+                                               .k = weight.k,
+                                               .out_stride = args.out.values.row_stride(),
+                                               .has_bias = args.bias != 0,
+                                               .residual = args.residual,
+                                               .gate = static_cast<int64_t>(args.gate)},
+                                              {.x = args.x.values.ptr(),
+                                               .weights = weight.codes.ptr(),
+                                               .weights2 = args.up ? args.up->codes.ptr() : 0,
+                                               .bias = args.bias,
+                                               .out = args.out.values.ptr(),
+                                               .rows = static_cast<int32_t>(args.x.values.dim(0))});
+}
+
+}  // namespace
+
+bool takes_codes(const quant::Weight& weight) {
+  return weight.format.has_integer_codes() && weight.k % kCodeGroup == 0;
+}
+
+Status linear(Launcher& launcher, const LinearArgs& args) {
+  check_linear(args);
+  if (args.weight->format.is_float8()) return linear_float8(launcher, args);
+  if (args.weight->by_rows) return linear_rows(launcher, args);
+  return linear_panels(launcher, args);
 }
 
 Status embed(Launcher& launcher, const EmbedArgs& args) {

@@ -13,6 +13,12 @@ namespace nereid::ops {
 // them.
 enum class Gate : uint8_t { kNone = 0, kSilu = 1, kGeluTanh = 2, kGeluErf = 3 };
 
+// Room for x as e4m3 codes (kernels/float8.py), for layers of so many rows and columns.
+struct Float8Rows {
+  DevicePtr codes = 0;   // f8e4m3 [rows, k]
+  DevicePtr scales = 0;  // f32 [ceil(k / group of the weight), rows]
+};
+
 struct LinearArgs {
   ActivationRows x;                       // [rows, k], dense; codes need a quantised weight
   const quant::Weight* weight = nullptr;  // [n, k]
@@ -22,6 +28,8 @@ struct LinearArgs {
   DevicePtr bias = 0;     // f32 [n]; 0: none
   ActivationRows out;     // [rows, n]; numbers may be a column slice of a wider matrix
   bool residual = false;  // out += product instead of out = product; out is f32
+  // Given: the layer multiplies e4m3 weights with x in e4m3 too, unless there is one row.
+  Float8Rows float8;
 };
 
 // Whether x may be codes.

@@ -23,6 +23,7 @@ struct CodeRange {
 CodeRange code_range(const PlaneFormat& format) {
   if (format.bits == 4) return {0xffffffffu, 7.5f, 7.5f};
   if (format.has_min) return {0x1f1f1f1fu, 15.5f, 15.5f};
+  if (format.is_float8()) return {0xbfbfbfbfu, 0, 1.0f};  // below 2: no NaN
   return {0xffffffffu, -0.5f, 127.5f};
 }
 
@@ -48,7 +49,7 @@ Status fill_dummy_weight(Launcher& launcher, std::span<const StoredTensor* const
                          const Weight& weight) {
   const PlaneFormat& format = weight.format;
   const uint32_t seed = seed_of(*parts[0]);
-  if (format.group == 0) {
+  if (!format.has_integer_codes() && !format.is_float8()) {
     return fill(launcher, weight.codes, {format.code_dtype, seed, 0, -kSpread, kSpread});
   }
   const CodeRange codes = code_range(format);

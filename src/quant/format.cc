@@ -2,6 +2,7 @@
 #include "src/quant/format.h"
 
 #include <array>
+#include <vector>
 
 #include "src/base/check.h"
 #include "src/quant/formats.h"
@@ -20,7 +21,7 @@ int64_t round_up(int64_t value, int64_t unit) {
 std::array<QuantFormat, kNumStorageFormats> make_table() {
   std::array<QuantFormat, kNumStorageFormats> table{};
   std::array<bool, kNumStorageFormats> filled{};
-  for (const auto formats : {unquantised_formats(), round_formats(), k_formats()}) {
+  for (const auto formats : {unquantised_formats(), round_formats(), k_formats(), f8_formats()}) {
     for (const QuantFormat& format : formats) {
       const auto index = static_cast<size_t>(format.storage);
       NEREID_CHECK(!filled[index], "{} is declared twice", storage_info(format.storage).name);
@@ -52,11 +53,24 @@ PlaneBytes plane_bytes(const PlaneFormat& format, int64_t n, int64_t k) {
   const auto columns = static_cast<uint64_t>(round_up(k, kColumnUnit));
   PlaneBytes bytes;
   bytes.codes = rows * columns * static_cast<uint64_t>(format.bits) / 8;
+  if (format.is_float8()) {
+    bytes.scales = static_cast<uint64_t>(float8_scale_rows(format, n)) *
+                   static_cast<uint64_t>(float8_scale_columns(format, k)) * sizeof(float);
+    return bytes;
+  }
   if (format.group == 0) return bytes;
   NEREID_CHECK(k % format.group == 0, "{} columns in groups of {}", k, format.group);
   bytes.scales = rows * static_cast<uint64_t>(k / format.group) * dtype_size(format.scale_dtype);
   if (format.has_min) bytes.mins = bytes.scales;
   return bytes;
+}
+
+int64_t float8_scale_rows(const PlaneFormat& format, int64_t n) {
+  return (n + format.scale_rows - 1) / format.scale_rows;
+}
+
+int64_t float8_scale_columns(const PlaneFormat& format, int64_t k) {
+  return format.group == 0 ? 1 : (k + format.group - 1) / format.group;
 }
 
 StoredRows stored_rows(const StoredTensor& tensor) {
@@ -71,12 +85,35 @@ StoredRows stored_rows(const StoredTensor& tensor) {
   return result;
 }
 
+namespace {
+
+// Codes [n, k] times their scales.
+void apply_scales(const StoredTensor& tensor, std::span<float> values) {
+  const StoredScales& scales = tensor.scales;
+  const auto scale_count = static_cast<size_t>(scales.rows * scales.columns);
+  std::vector<float> scale(scale_count);
+  quant_format(scales.format)
+      .dequantise(scales.bytes.data(), static_cast<int64_t>(scale_count), scale.data());
+  const int64_t columns = tensor.shape.back();
+  const bool block = tensor.format == StorageFormat::kF8E4M3Block;
+  for (size_t at = 0; at < values.size(); ++at) {
+    const auto row = static_cast<int64_t>(at) / columns,
+               column = static_cast<int64_t>(at) % columns;
+    const int64_t scale_row = block ? row / kScaleBlock : scales.rows == 1 ? 0 : row;
+    const int64_t scale_column = block ? column / kScaleBlock : 0;
+    values[at] *= scale[static_cast<size_t>(scale_row * scales.columns + scale_column)];
+  }
+}
+
+}  // namespace
+
 void dequantise(const StoredTensor& tensor, std::span<float> out) {
   const StorageInfo& info = storage_info(tensor.format);
   const auto blocks = static_cast<int64_t>(tensor.bytes.size() / info.block_bytes);
   NEREID_CHECK(out.size() == static_cast<size_t>(blocks) * info.block_elements,
                "{} floats for {} blocks", out.size(), blocks);
   quant_format(tensor.format).dequantise(tensor.bytes.data(), blocks, out.data());
+  if (is_float8(tensor.format)) apply_scales(tensor, out);
 }
 
 Status check_finite(const StoredTensor& tensor, int64_t first, int64_t count) {
@@ -91,7 +128,7 @@ Status check_finite(const StoredTensor& tensor, int64_t first, int64_t count) {
   for (int64_t row = first; row < first + count; ++row, begin += all.row_bytes) {
     if (!format.is_finite(begin, row_blocks)) {
       return error("row {}: found a NaN or infinite {}, expected finite numbers", row,
-                   format.planes.group == 0 ? "element" : "scale");
+                   format.planes.has_integer_codes() ? "scale" : "element");
     }
   }
   return {};

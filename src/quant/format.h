@@ -17,14 +17,21 @@
 namespace nereid::quant {
 
 // The run-time layout of weights [n, k]: panels of 32 rows, words of 32 neighbouring rows side by
-// side. kernels/quant.py says which bits are where; value = scale * (code - zero) + min.
+// side. kernels/quant.py says which bits are where; value = scale * (code - zero) + min. e4m3 codes
+// have their scales as kernels/linear_f8.py says: f32 [ceil(n / scale_rows), ceil(k / group)].
+inline constexpr int32_t kScaleBlock = 128;  // rows and columns of a block with one scale
+
 struct PlaneFormat {
-  int32_t bits = 0;                 // of a code: 4, 8, 16 or 32
-  DType code_dtype = DType::kU8;    // u8, i8, or the element type of an unquantised weight
-  int32_t zero = 0;                 // subtracted from a code
-  int32_t group = 0;                // columns that share a scale; 0: unquantised
+  int32_t bits = 0;               // of a code: 4, 8, 16 or 32
+  DType code_dtype = DType::kU8;  // u8, i8, f8e4m3, or the element type of an unquantised weight
+  int32_t zero = 0;               // subtracted from a code
+  int32_t group = 0;  // columns that share a scale; 0: unquantised, or e4m3 codes: all of them
   DType scale_dtype = DType::kF32;  // of scales and mins
   bool has_min = false;
+  int32_t scale_rows = 0;  // e4m3 codes: rows that share a scale
+
+  bool is_float8() const { return code_dtype == DType::kF8E4M3; }
+  bool has_integer_codes() const { return code_dtype == DType::kU8 || code_dtype == DType::kI8; }
   bool operator==(const PlaneFormat&) const = default;
 };
 
@@ -48,6 +55,10 @@ PlaneFormat plane_format(StorageFormat storage);
 
 // Sizes for a weight of n output rows and k columns, rounded up to whole panels.
 PlaneBytes plane_bytes(const PlaneFormat& format, int64_t n, int64_t k);
+
+// Shape of the scales of e4m3 codes.
+int64_t float8_scale_rows(const PlaneFormat& format, int64_t n);
+int64_t float8_scale_columns(const PlaneFormat& format, int64_t k);
 
 // The values of a stored tensor, row-major. `out` has as many elements as the shape.
 void dequantise(const StoredTensor& tensor, std::span<float> out);

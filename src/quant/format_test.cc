@@ -124,12 +124,13 @@ TEST(PlaneBytes, OfEveryFormat) {
     PlaneBytes bytes;  // of a weight [33, 256]: 64 rows after rounding up
   };
   const Row rows[] = {
-      {StorageFormat::kF32, {65536, 0, 0}},        {StorageFormat::kF16, {32768, 0, 0}},
-      {StorageFormat::kBF16, {32768, 0, 0}},       {StorageFormat::kQ4_0, {8192, 1024, 0}},
-      {StorageFormat::kQ4_1, {8192, 1024, 1024}},  {StorageFormat::kQ5_0, {16384, 1024, 0}},
-      {StorageFormat::kQ5_1, {16384, 1024, 1024}}, {StorageFormat::kQ8_0, {16384, 1024, 0}},
-      {StorageFormat::kQ4_K, {8192, 2048, 2048}},  {StorageFormat::kQ5_K, {16384, 2048, 2048}},
-      {StorageFormat::kQ6_K, {16384, 4096, 0}},
+      {StorageFormat::kF32, {65536, 0, 0}},         {StorageFormat::kF16, {32768, 0, 0}},
+      {StorageFormat::kBF16, {32768, 0, 0}},        {StorageFormat::kQ4_0, {8192, 1024, 0}},
+      {StorageFormat::kQ4_1, {8192, 1024, 1024}},   {StorageFormat::kQ5_0, {16384, 1024, 0}},
+      {StorageFormat::kQ5_1, {16384, 1024, 1024}},  {StorageFormat::kQ8_0, {16384, 1024, 0}},
+      {StorageFormat::kQ4_K, {8192, 2048, 2048}},   {StorageFormat::kQ5_K, {16384, 2048, 2048}},
+      {StorageFormat::kQ6_K, {16384, 4096, 0}},     {StorageFormat::kF8E4M3, {16384, 132, 0}},
+      {StorageFormat::kF8E4M3Block, {16384, 8, 0}},
   };
   for (const auto& [format, expected] : rows) {
     const PlaneBytes found = plane_bytes(plane_format(format), 33, 256);
@@ -139,6 +140,56 @@ TEST(PlaneBytes, OfEveryFormat) {
   }
   // Unquantised columns are rounded up to 32.
   EXPECT_EQ(plane_bytes(plane_format(StorageFormat::kF32), 1, 33).codes, 32u * 64 * 4);
+}
+
+std::vector<float> dequantised(const StoredTensor& tensor) {
+  std::vector<float> values(tensor.bytes.size());
+  dequantise(tensor, values);
+  return values;
+}
+
+TEST(Float8, IsACodeTimesItsScale) {
+  // 1, -2, the smallest number, the largest one, -0.9375, 1.125
+  const std::byte codes[] = {std::byte{0x38}, std::byte{0xc0}, std::byte{0x01},
+                             std::byte{0x7e}, std::byte{0xb7}, std::byte{0x39}};
+  StoredTensor tensor{
+      .name = "w", .format = StorageFormat::kF8E4M3, .shape = {2, 3}, .bytes = codes};
+  const float one[] = {2.0f};
+  tensor.scales = {.rows = 1, .columns = 1, .bytes = std::as_bytes(std::span(one))};
+  EXPECT_EQ(dequantised(tensor), (std::vector{2.0f, -4.0f, 0.00390625f, 896.0f, -1.875f, 2.25f}));
+  const uint16_t rows[] = {0x3f80, 0xbf00};  // bf16: 1, -0.5
+  tensor.scales = {.format = StorageFormat::kBF16,
+                   .rows = 2,
+                   .columns = 1,
+                   .bytes = std::as_bytes(std::span(rows))};
+  EXPECT_EQ(dequantised(tensor),
+            (std::vector{1.0f, -2.0f, 0.001953125f, -224.0f, 0.46875f, -0.5625f}));
+}
+
+TEST(Float8, BlocksHaveScalesOfTheirOwn) {
+  const std::vector<std::byte> codes(size_t{129} * 130, std::byte{0x38});
+  const float scales[] = {1, 2, 3, 4};
+  const StoredTensor tensor{
+      .name = "w",
+      .format = StorageFormat::kF8E4M3Block,
+      .shape = {129, 130},
+      .bytes = codes,
+      .scales = {.rows = 2, .columns = 2, .bytes = std::as_bytes(std::span(scales))}};
+  const std::vector<float> values = dequantised(tensor);
+  EXPECT_EQ(values[127 * 130 + 127], 1.0f);
+  EXPECT_EQ(values[127 * 130 + 128], 2.0f);
+  EXPECT_EQ(values[128 * 130 + 127], 3.0f);
+  EXPECT_EQ(values[128 * 130 + 128], 4.0f);
+}
+
+TEST(Float8, NaNIsFound) {
+  std::vector<std::byte> codes(4, std::byte{0x7e});
+  const StoredTensor tensor{
+      .name = "w", .format = StorageFormat::kF8E4M3, .shape = {2, 2}, .bytes = codes};
+  EXPECT_TRUE(check_finite(tensor, 0, 2));
+  codes[3] = std::byte{0xff};
+  EXPECT_EQ(check_finite(tensor, 0, 2).error().message,
+            "row 1: found a NaN or infinite element, expected finite numbers");
 }
 
 TEST(StorageBytes, RefusesWhatCannotBe) {

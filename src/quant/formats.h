@@ -12,6 +12,7 @@ namespace nereid::quant {
 std::span<const QuantFormat> unquantised_formats();  // F32, F16, BF16
 std::span<const QuantFormat> round_formats();        // Q4_0, Q4_1, Q5_0, Q5_1, Q8_0
 std::span<const QuantFormat> k_formats();            // Q4_K, Q5_K, Q6_K
+std::span<const QuantFormat> f8_formats();           // F8_E4M3 with scales of rows, of blocks
 
 inline uint32_t byte_at(const std::byte* stored, int64_t offset) {
   return std::to_integer<uint32_t>(stored[offset]);

@@ -20,6 +20,8 @@ constexpr std::array<StorageInfo, kNumStorageFormats> kFormats = {{
     {StorageFormat::kQ4_K, "Q4_K", 256, 144, 12, ""},
     {StorageFormat::kQ5_K, "Q5_K", 256, 176, 13, ""},
     {StorageFormat::kQ6_K, "Q6_K", 256, 210, 14, ""},
+    {StorageFormat::kF8E4M3, "F8_E4M3", 1, 1, kNoGgufType, "F8_E4M3"},
+    {StorageFormat::kF8E4M3Block, "F8_E4M3_B128", 1, 1, kNoGgufType, ""},
 }};
 
 }  // namespace
@@ -33,7 +35,7 @@ const StorageInfo& storage_info(StorageFormat format) {
 
 std::optional<StorageFormat> storage_from_gguf(uint32_t gguf_type) {
   for (const StorageInfo& info : kFormats) {
-    if (info.gguf_type == gguf_type) return info.format;
+    if (info.gguf_type == gguf_type && gguf_type != kNoGgufType) return info.format;
   }
   return std::nullopt;
 }
@@ -50,6 +52,14 @@ std::optional<StorageFormat> storage_from_safetensors(std::string_view dtype) {
     if (!dtype.empty() && info.safetensors_name == dtype) return info.format;
   }
   return std::nullopt;
+}
+
+bool is_float8(StorageFormat format) {
+  return format == StorageFormat::kF8E4M3 || format == StorageFormat::kF8E4M3Block;
+}
+
+bool is_plain(StorageFormat format) {
+  return storage_info(format).block_elements == 1 && !is_float8(format);
 }
 
 Result<uint64_t> storage_bytes(StorageFormat format, std::span<const int64_t> shape) {

@@ -7,11 +7,13 @@
 #include "src/base/check.h"
 #include "src/device/target.h"
 #include "src/quant/dummy_weight.h"
+#include "src/quant/weight_scales.h"
 
 namespace nereid::quant {
 namespace {
 
 constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
+constexpr uint64_t kWord = 4;
 
 bool reads_files(const Launcher& launcher) {
   return launcher.device().info().computes;
@@ -25,6 +27,11 @@ bool is_block_format(StorageFormat format) {
 Status repack(Launcher& launcher, StorageFormat storage, DevicePtr raw, const Weight& weight,
               int32_t rows, int32_t row_offset) {
   const StorageInfo& info = storage_info(storage);
+  if (is_float8(storage)) {
+    return launcher.launch<kernels::RepackBytes>(
+        {.k = weight.k},
+        {.raw = raw, .codes = weight.codes.ptr(), .rows = rows, .row_offset = row_offset});
+  }
   if (!is_block_format(storage)) {
     return launcher.launch<kernels::RepackDense>(
         {.dtype = weight.format.code_dtype, .k = weight.k},
@@ -88,13 +95,12 @@ Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int
   weight.format = plane_format(storage);
   weight.n = n;
   weight.k = k;
-  weight.by_rows = weight.format.group == 0 && target_is_gpu(device.info().target);
+  weight.by_rows = !weight.format.has_integer_codes() && target_is_gpu(device.info().target);
+  PlaneBytes bytes = plane_bytes(weight.format, n, k);
   if (weight.by_rows) {
-    const uint64_t size = dtype_size(weight.format.code_dtype);
-    NEREID_TRY(weight.codes, Buffer::alloc(device, static_cast<uint64_t>(n * k) * size));
-    return weight;
+    bytes.codes = static_cast<uint64_t>(n * k) * dtype_size(weight.format.code_dtype);
+    bytes.codes = (bytes.codes + kWord - 1) / kWord * kWord;  // made-up weights are filled by words
   }
-  const PlaneBytes bytes = plane_bytes(weight.format, n, k);
   NEREID_TRY(weight.codes, Buffer::alloc(device, bytes.codes));
   if (bytes.scales > 0) {
     NEREID_TRY(weight.scales, Buffer::alloc(device, bytes.scales));
@@ -129,6 +135,9 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
     NEREID_RETURN_IF_ERROR(fill_dummy_weight(launcher, parts, weight));
     return weight;
   }
+  if (is_float8(storage)) {
+    NEREID_RETURN_IF_ERROR(load_scales(launcher, parts, weight));
+  }
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
   if (!weight.by_rows && staging.bytes() < staging_bytes) {
     NEREID_TRY_CONTEXT(staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
@@ -150,7 +159,7 @@ Result<Buffer> load_vector_f32(Launcher& launcher, const TensorPages& pages,
   NEREID_CHECK(!parts.empty(), "a vector of no tensors");
   if (parts[0]->dummy) return make_dummy_vector(launcher, parts);
   const StorageFormat storage = parts[0]->format;
-  NEREID_CHECK(!is_block_format(storage), "vector {} is quantised", parts[0]->name);
+  NEREID_CHECK(is_plain(storage), "vector {} is quantised", parts[0]->name);
   uint64_t total_bytes = 0;
   for (const StoredTensor* part : parts) {
     if (part->format != storage) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -76,7 +77,74 @@ TEST_F(WeightTest, EveryFormatHasARepackKernel) {
     ASSERT_TRUE(weight) << storage_info(format).name << ": " << weight.error().message;
     EXPECT_EQ(weight->format, plane_format(format));
   }
-  EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats));
+  // One for both kinds of e4m3.
+  EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats) - 1);
+}
+
+// e4m3 codes with `rows` x `columns` scales.
+StoredTensor with_scales(StoredTensor tensor, StorageFormat format, int64_t rows, int64_t columns,
+                         std::span<const std::byte> bytes) {
+  tensor.scales = {
+      .format = format,
+      .rows = rows,
+      .columns = columns,
+      .bytes = bytes.first(static_cast<size_t>(rows * columns) * storage_info(format).block_bytes)};
+  return tensor;
+}
+
+TEST_F(WeightTest, ScalesOfRowsAndOfWholeTensorsBecomeAPlane) {
+  const std::vector<std::byte> scales(1024);
+  const auto part = [&](int64_t n, int64_t rows) {
+    return with_scales(stored("w", StorageFormat::kF8E4M3, {n, 64}), StorageFormat::kBF16, rows, 1,
+                       scales);
+  };
+  const StoredTensor q = part(36, 36), k = part(10, 10), whole = part(36, 1), odd = part(9, 9);
+  const StoredTensor* const by_row[] = {&q, &k};
+  ASSERT_TRUE(can_fuse(by_row));
+  const auto weight = load_weight(*launcher_, pages_, by_row, staging_);
+  ASSERT_TRUE(weight) << weight.error().message;
+  EXPECT_EQ(weight->codes.bytes(), 64u * 64);
+  EXPECT_EQ(weight->scales.bytes(), 46u * 4);
+  EXPECT_THAT(variants(), ElementsAre("convert(x_dtype=bf16,out_dtype=f32)", "repack_bytes(k=64)"));
+  const StoredTensor* const mixed[] = {&whole, &k};
+  EXPECT_FALSE(can_fuse(mixed));
+  const StoredTensor* const unaligned[] = {&odd, &k};
+  EXPECT_FALSE(can_fuse(unaligned));
+  const StoredTensor* const of_all[] = {&whole};
+  ASSERT_TRUE(load_weight(*launcher_, pages_, of_all, staging_));
+  EXPECT_THAT(variants(), ::testing::Contains("fill(dtype=f32)"));
+}
+
+TEST_F(WeightTest, BlocksFuseWhereTheyEndWithTheirPart) {
+  const std::vector<std::byte> scales(1024);
+  const auto part = [&](int64_t n) {
+    return with_scales(stored("w", StorageFormat::kF8E4M3Block, {n, 200}), StorageFormat::kF32,
+                       (n + 127) / 128, 2, scales);
+  };
+  const StoredTensor q = part(256), k = part(100);
+  const StoredTensor* const fits[] = {&q, &k};
+  ASSERT_TRUE(can_fuse(fits));
+  const auto weight = load_weight(*launcher_, pages_, fits, staging_);
+  ASSERT_TRUE(weight) << weight.error().message;
+  EXPECT_EQ(weight->scales.bytes(), 3u * 2 * 4);
+  const StoredTensor* const shifted[] = {&k, &q};
+  EXPECT_FALSE(can_fuse(shifted));
+}
+
+TEST_F(WeightTest, RefusesScalesThatAreNoNumbers) {
+  auto device = create_device("cpu", {.num_threads = 1});
+  ASSERT_TRUE(device) << device.error().message;
+  Launcher launcher(**device, nullptr);
+  Buffer staging;
+  const float scales[] = {1.0f, std::numeric_limits<float>::infinity()};
+  const StoredTensor tensor =
+      with_scales(stored("w", StorageFormat::kF8E4M3, {2, 32}), StorageFormat::kF32, 2, 1,
+                  std::as_bytes(std::span(scales)));
+  const StoredTensor* const parts[] = {&tensor};
+  const auto weight = load_weight(launcher, pages_, parts, staging);
+  ASSERT_FALSE(weight);
+  EXPECT_EQ(weight.error().message,
+            "tensor 'w': scales: row 1: found a NaN or infinite element, expected finite numbers");
 }
 
 TEST_F(WeightTest, UnquantisedStaysAsStoredOnGpus) {

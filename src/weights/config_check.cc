@@ -72,6 +72,7 @@ Status check_config(const ModelConfig& config) {
 
 Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> tensors,
                      const std::function<std::string(const std::string&)>& file_name) {
+  const std::string embedding = tensor_name(TensorRole::kEmbedding);
   std::vector<bool> known(tensors.size(), false);
   for (const ExpectedTensor& expected : expected_tensors(config)) {
     const auto at = std::ranges::lower_bound(tensors, expected.name, {}, &StoredTensor::name);
@@ -83,7 +84,8 @@ Status check_tensors(const ModelConfig& config, std::span<const StoredTensor> te
       return error("tensor '{}': found shape {}, expected {}", file_name(expected.name),
                    shape_text(at->shape), shape_text(expected.shape));
     }
-    if (!is_matrix(*at) && storage_info(at->format).block_elements != 1) {
+    const bool any_format = is_matrix(*at) && !(is_float8(at->format) && at->name == embedding);
+    if (!any_format && !is_plain(at->format)) {
       return error("tensor '{}': found format {}, expected F32, F16 or BF16",
                    file_name(expected.name), storage_info(at->format).name);
     }

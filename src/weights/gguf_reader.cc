@@ -201,6 +201,7 @@ Result<Tensor> read_tensor_info(ByteCursor& cursor, const std::string& entry, ui
     std::string known;
     for (int index = 0; index < kNumStorageFormats; ++index) {
       const StorageInfo& info = storage_info(static_cast<StorageFormat>(index));
+      if (info.gguf_type == kNoGgufType) continue;
       known += fmt::format("{}{} ({})", index == 0 ? "" : ", ", info.gguf_type, info.name);
     }
     return error("{}: found storage type {}, expected one of {}", context, type, known);

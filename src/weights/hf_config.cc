@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/weights/config_check.h"
 #include "src/weights/field_reader.h"
+#include "src/weights/hf_quantization.h"
 
 namespace nereid::hf {
 namespace {
@@ -235,10 +236,11 @@ void read_sampling(FieldReader& fields, GenerationDefaults& defaults) {
 Result<ModelConfig> read_config(const json& values) {
   FieldReader fields(values);
   NEREID_TRY(const Architecture* architecture, find_architecture(fields));
-  if (fields.has("quantization_config")) {
-    fields.fail("quantization_config", "nothing: quantised safetensors are not supported");
-  }
   ModelConfig config;
+  if (const json* quantization = fields.find("quantization_config")) {
+    NEREID_TRY_CONTEXT(config.quantization, read_quantization(*quantization),
+                       "field 'quantization_config'");
+  }
   config.architecture = architecture->model_type;
   config.name = fields.string_or("_name_or_path", "");
   config.qk_norm = architecture->qk_norm;

@@ -10,6 +10,7 @@
 #include "src/base/json.h"
 #include "src/base/mapped_file.h"
 #include "src/weights/config_check.h"
+#include "src/weights/float8_scales.h"
 #include "src/weights/hf_config.h"
 #include "src/weights/safetensors_reader.h"
 #include "src/weights/tensor_table.h"
@@ -140,6 +141,8 @@ class HfSource final : public ModelSource {
                                                                          : read_shards());
     std::erase_if(tensors_,
                   [&](const StoredTensor& tensor) { return is_ignored(tensor, config_); });
+    const Status scaled = attach_float8_scales(config_, tensors_);
+    if (!scaled) return with_context(scaled.error(), folder_.path());
     std::ranges::sort(tensors_, {}, &StoredTensor::name);
     const Status complete = check_tensors(config_, tensors_, std::identity{});
     if (!complete) return with_context(complete.error(), folder_.path());
@@ -191,11 +194,16 @@ class HfSource final : public ModelSource {
   }
 
  private:
-  // Vectors are F32 whatever the format of matrices.
+  // Vectors are F32 whatever the format of matrices; with 8-bit floats the embedding and the head
+  // are BF16, as in the folders that are about.
   Status make_dummies(StorageFormat of_matrices) {
     for (ExpectedTensor& expected : expected_tensors(config_)) {
       const bool matrix = expected.shape.size() > 1;
-      const StorageFormat format = matrix ? of_matrices : StorageFormat::kF32;
+      const bool linear = expected.name != tensor_name(TensorRole::kEmbedding) &&
+                          expected.name != tensor_name(TensorRole::kLmHead);
+      const StorageFormat format = !matrix                             ? StorageFormat::kF32
+                                   : is_float8(of_matrices) && !linear ? StorageFormat::kBF16
+                                                                       : of_matrices;
       const auto bytes = storage_bytes(format, expected.shape);
       if (!bytes) {
         return error("{}: tensor '{}': {}", folder_.path(), expected.name, bytes.error().message);

@@ -72,7 +72,7 @@ Result<StorageFormat> read_dtype(const json& entry) {
     const auto format = storage_from_safetensors(dtype->get_ref<const std::string&>());
     if (format) return *format;
   }
-  return error("dtype: found {}, expected F32, F16 or BF16",
+  return error("dtype: found {}, expected F32, F16, BF16 or F8_E4M3",
                dtype == nullptr ? "nothing" : describe_json(*dtype));
 }
 

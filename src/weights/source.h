@@ -30,6 +30,12 @@ struct RopeScaling {
       freq_divisors;  // when the file gives them outright (rope_freqs.weight), [rotary_dim / 2]
 };
 
+// Which 8-bit floats the linear layers of a folder are stored in.
+struct WeightQuantization {
+  StorageFormat format = StorageFormat::kF8E4M3;  // is_float8
+  bool float8_activations = true;  // made for layers that take their input in 8-bit floats too
+};
+
 // Hyper-parameters in the field's terms; the source has checked ranges and divisibility.
 struct ModelConfig {
   std::string architecture;  // "llama", "mistral", "qwen2", "qwen3"
@@ -49,6 +55,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   std::string hidden_act = "silu";
   RopeScaling rope_scaling;
+  std::optional<WeightQuantization> quantization;  // Hugging Face folders only
 };
 
 struct GenerationDefaults {

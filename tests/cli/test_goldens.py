@@ -127,3 +127,30 @@ def test_smollm2_f32_greedy_reply(nereid: Nereid, index: int, tmp_path: Path, de
     ).json()  # fmt: skip
     assert reply["prompt_token_ids"] == case["prompt_token_ids"]
     assert reply["token_ids"] == case["token_ids"]
+
+
+# The mean of |difference of log-probabilities| that a KV cache in this type may cost.
+KV_LIMITS = {"f32": 1e-4, "f16": 2e-3, "bf16": 2e-2, "fp8": 0.15}
+
+
+@pytest.mark.parametrize("kind", KV_LIMITS)
+def test_kv_cache_dtype(nereid: Nereid, kind: str, device) -> None:
+    golden = json.loads((DATA / "tiny_llama.golden.json").read_text())["cases"]
+    ids = [case["token_ids"] for case in golden]
+    results = evaluate(nereid, DATA / "tiny_llama", ids, "--dtype", "f32", "--kv-cache-dtype", kind, *device)
+    differences = [
+        abs(ours - theirs)
+        for result, case in zip(results, golden, strict=True)
+        for ours, theirs in zip(result["logprobs"][1:], case["logprobs"][1:], strict=True)
+    ]
+    mean = sum(differences) / len(differences)
+    assert mean <= KV_LIMITS[kind]
+    # The flag does something: each type rounds more than the one before.
+    assert kind == "f32" or mean > KV_LIMITS["f32"] / 10
+
+
+def test_fp8_kv_cache_decodes(nereid: Nereid, device) -> None:
+    flags = ["run", "-m", DATA / "tiny_llama_fp8_block", "--json", "--raw", "-n", "8", "--ignore-eos", *device]
+    first, again = (nereid(*flags, "--kv-cache-dtype", "fp8", "--", "the quick brown").json() for _ in range(2))
+    assert len(first["token_ids"]) == 8
+    assert first["token_ids"] == again["token_ids"]

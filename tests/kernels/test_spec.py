@@ -257,4 +257,14 @@ def test_eight_bit_floats_widen() -> None:
     ]
     assert widen(np.array([0x3C, 0xC0, 0x7C], np.uint8), "f8e5m2").tolist() == [1.0, -2.0, np.inf]
     with pytest.raises(TypeError):
-        narrow(np.array([1.0]), "f8e4m3")
+        narrow(np.array([1.0]), "f8e5m2")
+
+
+def test_rounding_to_e4m3() -> None:
+    codes = np.arange(256, dtype=np.uint8)
+    codes = codes[(codes & 127) != 127]
+    assert (narrow(widen(codes, "f8e4m3"), "f8e4m3") == codes).all()
+    values = np.array([1.0625, 1.1875, 2**-10, 3 * 2**-10, 1e9, -np.inf, 464.0, np.nan], np.float32)
+    expected = [1.0, 1.25, 0.0, 2**-8, 448.0, -448.0, 448.0]
+    got = widen(narrow(values, "f8e4m3"), "f8e4m3")
+    assert got[:-1].tolist() == expected and np.isnan(got[-1])
