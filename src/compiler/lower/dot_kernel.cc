@@ -69,11 +69,10 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   llvm::Align align(element_bytes(dot.accumulator));
   auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
   auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
-  int64_t count = dot.k / dot.group;
+  int64_t count = dot.k / dot.group, sets = 1;
   bool real = dot.accumulator.isF32() || dot.accumulator.isF64();
   // Few accumulators would wait for each other: split k over several sets of them. Not those of
   // reals, whose sums would then depend on how many rows a tile has.
-  int64_t sets = 1;
   while (!real && rows * columns * sets < 8 && count % (2 * sets) == 0) sets *= 2;
   std::vector<llvm::AllocaInst*> slots;  // [set][row][column]
   for (int64_t s = 0; s < sets; ++s) {
