@@ -104,14 +104,11 @@ step_other_cpus() {
 # Every kernel case again, through the C++ launcher on the device under test; for a GPU the device
 # contract too, whose test kernels have to be assembled for it.
 step_conformance() {
-  local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target=cpu:native
-  case $device in
-    cpu:*) target=$device ;;
-    cuda* | hip*)
-      target=$(build/release/nereid devices --json | $PY -c 'import json, sys
-print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.argv[1]))' "$device")
-      ;;
-  esac
+  local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target
+  target=$(build/release/nereid devices --json | $PY -c 'import json, sys
+wanted = sys.argv[1].split(":")[0]
+print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"].split(":")[0] == wanted))' "$device")
+  case $device in cpu:*) target=$device ;; esac
   rm -rf $cases
   $PY -m kernels.export_cases --out $cases
   if [[ $device == cuda* ]]; then
