@@ -9,7 +9,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -147,6 +147,9 @@ _ARGS = [
     I32("up_stride", doc="elements"),
 ]
 _TILES = [{"BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}]
+_COST = Cost(
+    bytes="rows * dim * (2 * size_of(x_dtype) + size_of(out_dtype))", operations="6 * rows * dim"
+)
 
 SILU_MUL = Kernel(
     name="silu_mul",
@@ -155,6 +158,7 @@ SILU_MUL = Kernel(
     key=_KEY,
     args=_ARGS,
     grid="rows * ceil_div(dim, BLOCK)",
+    cost=_COST,
     reference=silu_mul_reference,
     cases=lambda: _cases(None),
     default_tiles=_TILES,
@@ -167,6 +171,7 @@ GELU_MUL = Kernel(
     key=[*_KEY, Flag("exact", doc="erf form; otherwise the tanh approximation")],
     args=_ARGS,
     grid="rows * ceil_div(dim, BLOCK)",
+    cost=_COST,
     reference=gelu_mul_reference,
     cases=gelu_mul_cases,
     default_tiles=_TILES,

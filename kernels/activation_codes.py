@@ -15,7 +15,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import I32, Case, DType, Int, Kernel, Ptr, Tolerance
+from kernels.spec import I32, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 
 GROUP = 32
 
@@ -154,6 +154,9 @@ ENCODE_ROWS = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(
+        bytes="rows * dim * (size_of(x_dtype) + terms) + rows * (dim // 32) * 8", operations="2 * rows * dim"
+    ),
     reference=encode_rows_reference,
     cases=encode_rows_cases,
     default_tiles=[{"ROWS": 1, "BLOCK": "next_pow2(dim)", "num_warps": 4}],

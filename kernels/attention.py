@@ -20,7 +20,7 @@ import triton.language as tl
 
 from kernels.dtypes import round_to
 from kernels.float8 import is_float8, widen
-from kernels.spec import FLOATS, F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import FLOATS, F32, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -398,6 +398,13 @@ ATTENTION = Kernel(
         F32("softcap"),
     ],
     grid="tiles * num_kv_heads * num_splits",
+    cost=Cost(
+        bytes="2 * sequences * min(context, window + queries - 1 if has_window else context) * num_kv_heads * head_dim * size_of(cache_dtype)"
+        " + sequences * queries * num_heads * (head_dim * size_of(q_dtype)"
+        " + (head_dim * size_of(out_dtype) if num_splits == 1 else num_splits * (head_dim + 1) * 4))",
+        operations="4 * sequences * num_heads * head_dim * pairs_seen(queries, context, window if has_window else context)",
+        products="q_dtype",
+    ),
     reference=attention_reference,
     cases=attention_cases,
     uneven=True,
@@ -422,6 +429,10 @@ ATTENTION_MERGE = Kernel(
         I32("rows"),
     ],
     grid="rows * num_heads",
+    cost=Cost(
+        bytes="rows * num_heads * (num_splits * (head_dim + 1) * 4 + head_dim * size_of(out_dtype))",
+        operations="2 * rows * num_heads * num_splits * head_dim",
+    ),
     reference=attention_merge_reference,
     cases=attention_merge_cases,
     default_tiles=[{"BLOCK_S": "next_pow2(num_splits)", "BLOCK_D": "next_pow2(head_dim)", "num_warps": 1}],

@@ -184,6 +184,7 @@ ATTENTION_TILES = Kernel(
     args=list(_COMMON.args),
     # PROGRAMS: how many stay and take one item after the other; 0: one for each.
     grid=f"({_COMMON.grid}) if PROGRAMS == 0 else min({_COMMON.grid}, PROGRAMS)",
+    cost=_COMMON.cost,
     reference=attention.attention_reference,
     cases=attention_tiles_cases,
     uneven=True,

@@ -6,7 +6,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import I32, Case, DType, Int, Kernel, Ptr
+from kernels.spec import I32, Case, Cost, DType, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -74,6 +74,7 @@ EMBEDDING = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(bytes="rows * dim * (size_of(table_dtype) + 4)"),
     reference=embedding_reference,
     cases=embedding_cases,
     default_tiles=[{"ROWS": 1, "BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}],
@@ -131,6 +132,7 @@ TAKE_ROWS = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(bytes="rows * (2 * dim * size_of(dtype) + 4)"),
     reference=take_rows_reference,
     cases=take_rows_cases,
     default_tiles=[{"ROWS": 1, "BLOCK": "min(next_pow2(dim), 1024)", "num_warps": 4}],

@@ -14,7 +14,7 @@ from kernels.dtypes import narrow
 from kernels.linear_reference import weight_from_planes
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.quant_reference import FORMATS, dense_key
-from kernels.spec import I32, Case, DType, Flag, Int, Kernel, Ptr
+from kernels.spec import I32, Case, Cost, DType, Flag, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -92,6 +92,10 @@ EMBEDDING_QUANT = Kernel(
         I32("rows"),
     ],
     grid="rows",
+    cost=Cost(
+        bytes="rows * (k * bits // 8 + (k // group * size_of(scale_dtype) * (1 + has_min) if group else 0))"
+        " + rows * k * size_of(out_dtype)"
+    ),
     reference=embedding_quant_reference,
     cases=embedding_quant_cases,
     default_tiles=[{"BLOCK": "min(next_pow2(k), 1024)", "num_warps": 4}],

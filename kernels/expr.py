@@ -1,8 +1,8 @@
 """Integer expressions of declarations and target files (grids, tile sizes, conditions).
 
 A small subset of Python: integers, names, + - * // %, comparisons, `in`, and/or/not, conditional
-expressions, and the functions ceil_div, next_pow2, min, max. A dtype key field can be compared with
-a short dtype name. The same text is evaluated here and translated to C++ for the grid function."""
+expressions, and the functions below. A dtype key field can be compared with a short dtype name. The same
+text is evaluated here and translated to C++, for the functions of a grid and of a cost."""
 
 from __future__ import annotations
 
@@ -25,13 +25,38 @@ def next_pow2(value: int) -> int:
     return 1 if value <= 1 else 1 << (value - 1).bit_length()
 
 
+def size_of(dtype: str) -> int:
+    """Bytes of an element."""
+    return DTYPES[dtype].size
+
+
+def pairs_seen(queries: int, context: int, window: int) -> int:
+    """(query, key) pairs of causal attention: the last `queries` of `context` positions each see themselves
+    and what comes before, at most `window` positions in all."""
+
+    def until(position: int) -> int:
+        growing = min(position, window)
+        return growing * (growing + 1) // 2 + (position - growing) * window
+
+    return until(context) - until(context - queries)
+
+
 FUNCTIONS: dict[str, Callable[..., int]] = {
     "ceil_div": ceil_div,
     "next_pow2": next_pow2,
+    "size_of": size_of,
+    "pairs_seen": pairs_seen,
     "min": min,
     "max": max,
 }
-_ARITY = {"ceil_div": (2, 2), "next_pow2": (1, 1), "min": (2, 9), "max": (2, 9)}
+_ARITY = {
+    "ceil_div": (2, 2),
+    "next_pow2": (1, 1),
+    "size_of": (1, 1),
+    "pairs_seen": (3, 3),
+    "min": (2, 9),
+    "max": (2, 9),
+}
 _BINARY = {
     ast.Add: ("+", lambda a, b: a + b),
     ast.Sub: ("-", lambda a, b: a - b),

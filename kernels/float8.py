@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from kernels.dtypes import widen as widen_array
-from kernels.spec import FLOATS, I32, Case, DType, Int, Kernel, Ptr, Tolerance
+from kernels.spec import FLOATS, I32, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 
 LARGEST = 448.0
 _LARGEST = tl.constexpr(LARGEST)
@@ -154,6 +154,9 @@ ENCODE_F8 = Kernel(
     ],
     grid="rows * ceil_div(ceil_div(k, group), GROUPS)",
     select="rows",
+    cost=Cost(
+        bytes="rows * (k * (size_of(x_dtype) + 1) + 4 * ceil_div(k, group))", operations="2 * rows * k"
+    ),
     reference=encode_f8_reference,
     cases=encode_f8_cases,
     default_tiles=[

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kernels import expr
 from kernels.dtypes import DTYPES
-from kernels.spec import DType, Flag, Int, Kernel, Ptr, Scalar, SpecError
+from kernels.spec import STEP_NAMES, DType, Flag, Int, Kernel, Ptr, Scalar, SpecError
 
 ROOT = Path(__file__).resolve().parent
 COMPILER_SOURCES = ROOT.parent / "src" / "compiler"
@@ -144,6 +144,26 @@ def _value_names(kernel: Kernel) -> dict[str, str]:
     return names | {tile: f"tiles[{index}]" for index, tile in enumerate(kernel.tiles)}
 
 
+def _cost_function(kernel: Kernel) -> str:
+    if kernel.cost is None:
+        return ""
+    names = _value_names(kernel)
+    products = kernel.cost.products
+    dtype = (
+        f"static_cast<DType>({names[products]})"
+        if products in names
+        else f"DType::{DTYPES[products].cpp}"
+    )
+    names |= {name: f"int64_t{{step.{name}}}" for name in STEP_NAMES}
+    return (
+        f"LaunchCost {kernel.name}_cost([[maybe_unused]] const int64_t* key, [[maybe_unused]] const uint64_t* args,\n"
+        f"    [[maybe_unused]] const StepShape& step) {{\n"
+        f"  return {{.bytes = {expr.parse(kernel.cost.bytes).to_cpp(names)},\n"
+        f"          .operations = {expr.parse(kernel.cost.operations).to_cpp(names)},\n"
+        f"          .products = {dtype}}};\n}}\n"
+    )
+
+
 def _value_functions(kernel: Kernel) -> str:
     names = _value_names(kernel)
     parameters = (
@@ -164,7 +184,7 @@ def _value_functions(kernel: Kernel) -> str:
 
 def _table(kind: str, name: str, entries: list[str]) -> str:
     if not entries:  # a zero-sized array is not C++
-        return f"constexpr std::span<const {kind}> {name};\n"
+        return f"constexpr std::span<{kind} const> {name};\n"
     return (
         f"constexpr {kind} {name}[] = {{\n"
         + "".join(f"    {entry},\n" for entry in entries)
@@ -180,6 +200,7 @@ def source_of(kernel: Kernel) -> str:
     ]
     select = kernel.arg_names.index(kernel.select) if kernel.select else -1
     text = f"// --- {kernel.name}\nnamespace {{\n" + _value_functions(kernel)
+    text += _cost_function(kernel)
     text += _table("KeyFieldDecl", f"k{name}Key", keys)
     text += _table("ArgDecl", f"k{name}Args", [_arg_decl(arg) for arg in kernel.args])
     text += _table("const char*", f"k{name}Tiles", [_quote(tile) for tile in kernel.tiles])
@@ -194,6 +215,8 @@ def source_of(kernel: Kernel) -> str:
             f",\n    .workspace_arg = {kernel.arg_names.index('workspace')},\n"
             f"    .workspace = {kernel.name}_workspace"
         )
+    if kernel.cost is not None:
+        text += f",\n    .cost = {kernel.name}_cost"
     text += "};\n}  // namespace\n"
     slots = ", ".join(f"static_cast<int64_t>(key.{field.name})" for field in kernel.key)
     values = ", ".join(f"arg_slot(args.{arg.name})" for arg in kernel.args)
@@ -259,6 +282,17 @@ namespace {
   int64_t result = 1;
   while (result < value) result *= 2;
   return result;
+}
+[[maybe_unused]] int64_t size_of(int64_t dtype) {
+  return static_cast<int64_t>(dtype_size(static_cast<DType>(dtype)));
+}
+[[maybe_unused]] constexpr int64_t pairs_until(int64_t position, int64_t window) {
+  const int64_t growing = std::min(position, window);
+  return growing * (growing + 1) / 2 + (position - growing) * window;
+}
+// See kernels/expr.py.
+[[maybe_unused]] constexpr int64_t pairs_seen(int64_t queries, int64_t context, int64_t window) {
+  return pairs_until(context, window) - pairs_until(context - queries, window);
 }
 [[maybe_unused]] Grid grid_1d(int64_t programs) {
   NEREID_CHECK(programs >= 0 && programs < (int64_t{1} << 31), "grid of a launch is out of range");

@@ -21,7 +21,7 @@ from kernels import linear_cases, linear_reference
 from kernels.activation import activate
 from kernels.activation_codes import SECOND, TERMS, encode_groups
 from kernels.quant import CODE_DTYPES, word_element
-from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
+from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -400,6 +400,13 @@ LINEAR = Kernel(
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
     select="rows",
+    cost=Cost(
+        bytes="(2 if gate else 1) * (n * k * bits // 8 + (n * (k // group) * size_of(scale_dtype) * (1 + has_min) if group else 0))"
+        " + rows * k * terms * size_of(x_dtype) + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias"
+        " + (rows * (k // 32) * 8 if x_dtype == 'i8' else 0) + (rows * (n // 32) * 8 if out_dtype == 'i8' else 0)",
+        operations="(4 if gate else 2) * rows * n * k",
+        products="x_dtype",
+    ),
     reference=linear_reference.linear_reference,
     cases=linear_cases.linear_cases,
     default_tiles=[

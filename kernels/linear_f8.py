@@ -15,7 +15,7 @@ import triton.language as tl
 from kernels import linear_f8_cases
 from kernels.float8 import is_float8, widen
 from kernels.linear_rows import _finish, _halves, _place, _put, _tile_at
-from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
+from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -229,6 +229,18 @@ SCALE_KEY = [
     Int("group", min=1, doc="columns that share a scale: k, or a multiple of 128"),
 ]
 
+
+def cost_of(x_scales: str) -> Cost:
+    """Of a linear layer over e4m3 weights; `x_scales`: bytes of the scales of x."""
+    return Cost(
+        bytes="(2 if gate else 1) * (n * k + ceil_div(n, scale_rows) * ceil_div(k, group) * 4)"
+        f" + rows * k * size_of(x_dtype) + {x_scales}"
+        " + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias",
+        operations="(4 if gate else 2) * rows * n * k",
+        products="x_dtype",
+    )
+
+
 LINEAR_F8 = Kernel(
     name="linear_f8",
     doc="out[r, :n] = act(x[r, :] W^T) * (x[r, :] W2^T) + bias (+ out[r, :n]), W [n, k] e4m3 codes, row by row, times "
@@ -255,6 +267,7 @@ LINEAR_F8 = Kernel(
     ],
     grid="min(ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N), PROGRAMS)",
     select="rows",
+    cost=cost_of("(rows * ceil_div(k, group) * 4 if x_dtype == 'f8e4m3' else 0)"),
     reference=linear_f8_cases.linear_f8_reference,
     cases=linear_f8_cases.linear_f8_cases,
     default_tiles=[

@@ -13,7 +13,7 @@ import triton.language as tl
 from kernels import linear_f8_cases
 from kernels.float8 import widen
 from kernels.linear import gated
-from kernels.linear_f8 import SCALE_KEY
+from kernels.linear_f8 import SCALE_KEY, cost_of
 from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
 
 
@@ -108,6 +108,7 @@ LINEAR_F8_PANELS = Kernel(
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, 32)",
     select="rows",
+    cost=cost_of("0"),
     reference=linear_f8_cases.linear_f8_panels_reference,
     cases=linear_f8_cases.linear_f8_panels_cases,
     default_tiles=[

@@ -21,7 +21,7 @@ import triton.language as tl
 from kernels import linear_rows_cases
 from kernels.linear import gated
 from kernels.linear_rows_hopper import linear_rows_hopper
-from kernels.spec import FLOATS, I32, WORKSPACE_FLAG_BYTES, DType, Flag, Int, Kernel, Ptr
+from kernels.spec import FLOATS, I32, WORKSPACE_FLAG_BYTES, Cost, DType, Flag, Int, Kernel, Ptr
 
 _FLAGS = tl.constexpr(WORKSPACE_FLAG_BYTES // 4)
 
@@ -284,6 +284,12 @@ LINEAR_ROWS = Kernel(
     " if SPLIT > 1 else 0",
     select="rows",
     alternatives=[("MODE == 4", linear_rows_hopper)],
+    cost=Cost(
+        bytes="(2 if gate else 1) * n * k * size_of(weight_dtype) + rows * k * size_of(x_dtype)"
+        " + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias",
+        operations="(4 if gate else 2) * rows * n * k",
+        products="x_dtype",
+    ),
     reference=linear_rows_cases.linear_rows_reference,
     cases=linear_rows_cases.linear_rows_cases,
     # Through pointers, which every target can; those for the tensor descriptors of Hopper are in its file.

@@ -15,7 +15,7 @@ from kernels.activation_codes import (
     planes_for,
     sums_tolerance,
 )
-from kernels.spec import F32, FLOATS, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -218,6 +218,11 @@ RMS_NORM = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(
+        bytes="rows * dim * (size_of(x_dtype) + terms * size_of(out_dtype)) + dim * size_of(weight_dtype)"
+        " + rows * 4 * has_index + (rows * (dim // 32) * 8 if out_dtype == 'i8' else 0)",
+        operations="4 * rows * dim",
+    ),
     reference=rms_norm_reference,
     cases=rms_norm_cases,
     default_tiles=_TILES,
@@ -238,6 +243,10 @@ ADD_RMS_NORM = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(
+        bytes="rows * dim * (8 + size_of(delta_dtype) + size_of(out_dtype)) + dim * size_of(weight_dtype)",
+        operations="5 * rows * dim",
+    ),
     reference=add_rms_norm_reference,
     cases=add_rms_norm_cases,
     default_tiles=_TILES,

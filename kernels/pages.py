@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from kernels.dtypes import round_to
-from kernels.spec import F32, I32, I64, Case, DType, Int, Kernel, Ptr, Tolerance
+from kernels.spec import F32, I32, I64, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -140,6 +140,7 @@ COPY_PAGES = Kernel(
         I32("count"),
     ],
     grid="count * ceil_div(page_elements, BLOCK)",
+    cost=Cost(bytes="count * (2 * page_elements * size_of(dtype) + 8)"),
     reference=copy_pages_reference,
     cases=copy_pages_cases,
     default_tiles=[{"BLOCK": "min(next_pow2(page_elements), 4096)", "num_warps": 4}],
@@ -152,6 +153,7 @@ FILL = Kernel(
     key=[DType("dtype", allowed=("f32", "f16", "bf16", "i32", "u8"))],
     args=[Ptr("out", "dtype", "write", shape="count"), I64("count"), F32("value")],
     grid="ceil_div(count, BLOCK)",
+    cost=Cost(bytes="count * size_of(dtype)"),
     reference=fill_reference,
     cases=fill_cases,
     default_tiles=[{"BLOCK": 1024, "num_warps": 4}],
@@ -168,6 +170,7 @@ CONVERT = Kernel(
         I64("count"),
     ],
     grid="ceil_div(count, BLOCK)",
+    cost=Cost(bytes="count * (size_of(x_dtype) + size_of(out_dtype))"),
     reference=convert_reference,
     cases=convert_cases,
     default_tiles=[{"BLOCK": 1024, "num_warps": 4}],

@@ -41,7 +41,7 @@ import triton.language as tl
 
 from kernels import quant_reference as reference
 from kernels.dtypes import narrow
-from kernels.spec import I32, Case, DType, Int, Kernel, Ptr, Tolerance
+from kernels.spec import I32, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 
 EXACT = Tolerance()
 _Q4_0, _Q4_1, _Q5_0, _Q5_1, _Q8_0 = (tl.constexpr(v) for v in (2, 3, 6, 7, 8))
@@ -360,6 +360,9 @@ REPACK_BLOCKS = Kernel(
         I32("row_offset"),
     ],
     grid="ceil_div(rows, ROWS)",
+    cost=Cost(
+        bytes="rows * (k // block * block_bytes + k * bits // 8 + k // group * size_of(scale_dtype) * (1 + has_min))"
+    ),
     reference=repack_blocks_reference,
     cases=repack_blocks_cases,
     default_tiles=[{"ROWS": 32, "num_warps": 1}],
@@ -377,6 +380,7 @@ REPACK_DENSE = Kernel(
         I32("row_offset"),
     ],
     grid="ceil_div(rows, ROWS)",
+    cost=Cost(bytes="2 * rows * k * size_of(dtype)"),
     reference=repack_dense_reference,
     cases=repack_dense_cases,
     default_tiles=[{"ROWS": 32, "num_warps": 1}],
@@ -394,6 +398,7 @@ REPACK_BYTES = Kernel(
         I32("row_offset"),
     ],
     grid="ceil_div(rows, ROWS)",
+    cost=Cost(bytes="2 * rows * k"),
     reference=repack_bytes_reference,
     cases=repack_bytes_cases,
     default_tiles=[{"ROWS": 32, "num_warps": 1}],

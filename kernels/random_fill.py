@@ -6,7 +6,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import F32, I64, U32, Case, DType, Kernel, Ptr, Tolerance
+from kernels.spec import F32, I64, U32, Case, Cost, DType, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -74,6 +74,7 @@ RANDOM_FILL = Kernel(
         I64("count"), U32("seed"), U32("mask"), F32("low"), F32("high"),
     ],
     grid="ceil_div(count, BLOCK)",
+    cost=Cost(bytes="count * size_of(dtype)"),
     reference=random_fill_reference,
     cases=random_fill_cases,
     default_tiles=[{"BLOCK": 1024, "num_warps": 4}],

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from kernels.float8 import narrow
-from kernels.spec import FLOATS, F32, I32, Case, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import FLOATS, F32, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
 @triton.jit
@@ -295,6 +295,7 @@ ROPE_TABLE = Kernel(
         F32("attention_scale", doc="1 except for YaRN and LongRoPE"),
     ],
     grid="ceil_div(positions, ROWS)",
+    cost=Cost(bytes="half * 4 + 2 * positions * half * 4", operations="2 * positions * half"),
     reference=rope_table_reference,
     cases=rope_table_cases,
     default_tiles=[{"ROWS": 16, "BLOCK": "next_pow2(half)", "num_warps": 1}],
@@ -330,6 +331,11 @@ ROPE_KV_WRITE = Kernel(
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
+    cost=Cost(
+        bytes="rows * head_dim * ((q_heads + 2 * kv_heads) * size_of(qkv_dtype) + q_heads * size_of(q_dtype)"
+        " + 2 * kv_heads * size_of(cache_dtype)) + rows * rotary_dim * 4",
+        operations="3 * rows * (q_heads + kv_heads) * rotary_dim",
+    ),
     reference=rope_kv_write_reference,
     cases=rope_kv_write_cases,
     default_tiles=[

@@ -17,7 +17,7 @@ from kernels.sampling_parts import (
     process_logits,
     row_argmax,
 )
-from kernels.spec import I32, Flag, Int, Kernel, Ptr
+from kernels.spec import I32, Cost, Flag, Int, Kernel, Ptr
 
 
 @triton.jit
@@ -185,6 +185,7 @@ SAMPLE = Kernel(
         I32("rows"), I32("bias_stride"),
     ],
     grid="rows",
+    cost=Cost(bytes="rows * vocab * 4"),
     reference=sampling_reference.sample,
     cases=sampling_cases.sample_cases,
     uneven=True,
@@ -212,6 +213,7 @@ TOP_LOGPROBS = Kernel(
         I32("rows"),
     ],
     grid="rows",
+    cost=Cost(bytes="rows * vocab * 4"),
     reference=sampling_reference.top_logprobs,
     cases=sampling_cases.top_logprobs_cases,
     default_tiles=[{"BLOCK": 4096, "num_warps": 8}],
@@ -231,6 +233,7 @@ COUNT_TOKENS = Kernel(
         I32("in_prompt", doc="1: the tokens are of a prompt, 0: they were generated"),
     ],
     grid="ceil_div(count, BLOCK)",
+    cost=Cost(bytes="count * 16"),
     reference=sampling_reference.count_tokens,
     cases=sampling_cases.count_tokens_cases,
     default_tiles=[{"BLOCK": 128, "num_warps": 4}],

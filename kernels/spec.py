@@ -166,6 +166,23 @@ class Case:
 
 # --- kernel ---------------------------------------------------------------------------------------
 
+# What a launch is told of the step that it is part of, for its cost: `sequences`, each with its last `queries` of
+# `context` positions.
+STEP_NAMES = ("sequences", "queries", "context")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one launch asks of the machine at least, to tell how near to its limits it ran: expressions over key
+    fields, integer arguments and STEP_NAMES. `bytes` counts everything read and written once; `operations` what
+    the mathematics asks for, a multiplication and an addition being two. `products` says in which type these are:
+    a DType key field or a short dtype name."""
+
+    bytes: str
+    operations: str = "0"
+    products: str = "f32"
+
+
 # (key, args) -> {written argument: its whole expected content}. `args` are the case's, after
 # rounding of
 # the floats to their storage type; numeric results are rounded to the output's type by the caller.
@@ -194,6 +211,7 @@ class Kernel:
     # (condition over tile constants, function): what is compiled in place of `fn` where the condition holds. A Gluon
     # function of the same parameters, for what Triton's own compiler makes worse of; on targets that have it only.
     alternatives: Sequence[tuple[str, Any]] = ()
+    cost: Cost | None = None  # None: not known, and its time is shown alone
     tiles: tuple[str, ...] = field(init=False)
     tile_defaults: Mapping[str, Any] = field(init=False)  # of the function's parameters
 
@@ -302,6 +320,8 @@ class Kernel:
             expr.parse(condition).require(set(self.tiles), "alternatives")
             if fn.arg_names != self.fn.arg_names:
                 raise SpecError(f"{fn.__name__} has other parameters than {self.fn.__name__}")
+        if self.cost is not None:
+            self._validate_cost(self.cost)
         self.check_choices(self.default_tiles, "default_tiles")
 
     def _validate_workspace(self) -> None:
@@ -317,6 +337,16 @@ class Kernel:
         # Known before a launch: what a choice may ask for at most.
         known = {*self.key_names, self.select, *self.tiles}
         expr.parse(self.workspace).require(known, "workspace")
+
+    def _validate_cost(self, cost: Cost) -> None:
+        known = {*self.key_names, *self.int_args, *STEP_NAMES}
+        expr.parse(cost.bytes).require(known, "cost.bytes")
+        expr.parse(cost.operations).require(known, "cost.operations")
+        fields = [field_.name for field_ in self.key if isinstance(field_, DType)]
+        if cost.products not in DTYPES and cost.products not in fields:
+            raise SpecError(
+                f"cost.products is {cost.products!r}, expected a dtype or one of {', '.join(fields)}"
+            )
 
     def _validate_arg(self, arg: Ptr | Scalar) -> None:
         if isinstance(arg, Scalar):

@@ -6,6 +6,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "apps/nereid/bench_limits.h"
+#include "apps/nereid/bench_operators.h"
 #include "apps/nereid/command.h"
 #include "apps/nereid/flag_checks.h"
 #include "apps/nereid/options.h"
@@ -19,7 +21,7 @@ struct BenchOptions {
   ModelOptions model;
   int32_t prefill = 512, decode = 128, context = 0, repeat = 3;
   std::vector<int32_t> batches{1};
-  bool json = false;
+  bool json = false, operators = false, limits = true;
 };
 
 constexpr const char* kBenchFooter = R"(
@@ -27,20 +29,47 @@ For each batch size: every sequence prefills P tokens, then N tokens are decoded
 other from a context of C tokens. Figures are tokens per second over all sequences of the batch, the
 median of the repetitions after one that does not count.
 
+Beside them: what a prefill computes and a decode step moves, and its share of what this machine can do, which
+is measured in the same run: its arithmetic in the types that the products use, and reading from memory.
+
+--operators measures every launch of a step instead: one of a prefill of P tokens of one sequence, and one
+that decodes a token of each sequence at a context of C. A share of 100% is what the machine could do.
+
 Example: nereid bench --prefill 512 --decode 128 --context 1024 --batch 1,8,32)";
 
 struct Row {
   int32_t batch = 0;
   BenchPoint speed;
+  // Of the whole prefill of one sequence, and of a decode step in the middle of those measured.
+  StepNeeds prefill, decode;
+
+  // 1: as fast as the machine's arithmetic, and its memory, allow. 0: not known.
+  double prefill_share(int32_t tokens) const {
+    return prefill.operation_seconds * speed.prefill / std::max(tokens, 1);
+  }
+  double decode_share() const { return decode.memory_seconds * speed.decode / batch; }
 };
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+// What the steps of a row take at least.
+Status add_needs(Engine& engine, const BenchOptions& options, const MachineLimits& limits,
+                 Row& row) {
+  if (options.prefill > 0) {
+    NEREID_TRY(const StepProfile profile,
+               engine.profile({.prefill = options.prefill, .costs_only = true}));
+    row.prefill = needs_of(profile, limits);
+  }
+  const int32_t last = engine.max_context() - 1;  // the step adds one
+  if (options.decode > 0 && last >= 1) {
+    const int32_t middle = std::clamp(options.context + options.decode / 2, 1, last);
+    NEREID_TRY(const StepProfile profile,
+               engine.profile({.context = middle, .batch = row.batch, .costs_only = true}));
+    row.decode = needs_of(profile, limits);
+  }
+  return {};
 }
 
-Result<Row> measure(Engine& engine, const BenchOptions& options, int32_t batch) {
+Result<Row> measure(Engine& engine, const BenchOptions& options, const MachineLimits& limits,
+                    int32_t batch) {
   std::vector<double> prefill, decode;
   for (int32_t round = 0; round <= options.repeat; ++round) {
     NEREID_TRY_CONTEXT(const BenchPoint point,
@@ -50,72 +79,140 @@ Result<Row> measure(Engine& engine, const BenchOptions& options, int32_t batch) 
     prefill.push_back(point.prefill);
     decode.push_back(point.decode);
   }
-  return Row{batch, {.prefill = median(prefill), .decode = median(decode)}};
+  Row row{.batch = batch, .speed = {.prefill = median(prefill), .decode = median(decode)}};
+  NEREID_RETURN_IF_ERROR(add_needs(engine, options, limits, row));
+  return row;
 }
 
-void print_table(const Engine& engine, const BenchOptions& options, const std::vector<Row>& rows,
-                 Output& out) {
+std::string share_text(double share) {
+  return share > 0 ? fmt::format("{:.1f}%", 100 * share) : "-";
+}
+
+void print_table(const Engine& engine, const BenchOptions& options, const MachineLimits& limits,
+                 const std::vector<Row>& rows, Output& out) {
   const DeviceInfo& device = engine.device_info();
   out.line(fmt::format("model {}, device {} ({}, {} workers), context {}, tokens per second",
                        engine.config().name, device.name, device.target, device.num_workers,
                        options.context));
   out.line("memory: " + engine.memory_plan().text());
-  out.line(fmt::format("{:>6} {:>14} {:>14}", "batch", fmt::format("prefill {}", options.prefill),
-                       fmt::format("decode {}", options.decode)));
+  out.line(limits_text(limits));
+  constexpr const char* kRow = "{:>6} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}";
+  out.line(fmt::format(kRow, "batch", fmt::format("prefill {}", options.prefill), "GOP/s",
+                       "of arithmetic", fmt::format("decode {}", options.decode), "GB/s",
+                       "of memory"));
   for (const Row& row : rows) {
-    out.line(
-        fmt::format("{:>6} {:>14.1f} {:>14.1f}", row.batch, row.speed.prefill, row.speed.decode));
+    const double prefills = row.speed.prefill / std::max(options.prefill, 1);
+    const double steps = row.speed.decode / row.batch;
+    out.line(fmt::format(
+        kRow, row.batch, fmt::format("{:.1f}", row.speed.prefill),
+        fmt::format("{:.1f}", row.prefill.operations * prefills / 1e9),
+        share_text(row.prefill_share(options.prefill)), fmt::format("{:.1f}", row.speed.decode),
+        fmt::format("{:.1f}", row.decode.bytes * steps / 1e9), share_text(row.decode_share())));
   }
 }
 
-void print_json(const Engine& engine, const BenchOptions& options, const std::vector<Row>& rows,
-                Output& out) {
+// What both kinds of figures say of the model and the machine.
+Json about(const Engine& engine) {
+  const DeviceInfo& device = engine.device_info();
+  return {{"model", engine.config().name}, {"device", device.driver},
+          {"device_name", device.name},    {"target", device.target},
+          {"workers", device.num_workers}, {"dtype", dtype_name(engine.compute_dtype())}};
+}
+
+void print_json(const Engine& engine, const BenchOptions& options, const MachineLimits& limits,
+                const std::vector<Row>& rows, Output& out) {
   Json results = Json::array();
   for (const Row& row : rows) {
     results.push_back({{"batch", row.batch},
                        {"prefill_tokens_per_second", row.speed.prefill},
-                       {"decode_tokens_per_second", row.speed.decode}});
+                       {"prefill_operations", row.prefill.operations},
+                       {"prefill_limit_share", row.prefill_share(options.prefill)},
+                       {"decode_tokens_per_second", row.speed.decode},
+                       {"decode_bytes_per_step", row.decode.bytes},
+                       {"decode_limit_share", row.decode_share()}});
   }
-  const DeviceInfo& device = engine.device_info();
   const MemoryPlan& memory = engine.memory_plan();
-  const Json object = {{"model", engine.config().name},
-                       {"device", device.driver},
-                       {"device_name", device.name},
-                       {"target", device.target},
-                       {"workers", device.num_workers},
-                       {"dtype", dtype_name(engine.compute_dtype())},
-                       {"prefill", options.prefill},
-                       {"decode", options.decode},
-                       {"context", options.context},
-                       {"repeat", options.repeat},
-                       {"load_seconds", engine.load_seconds()},
-                       {"memory",
-                        {{"free_bytes", memory.free},
-                         {"utilization", memory.share},
-                         {"weights_bytes", memory.weights},
-                         {"activations_bytes", memory.activations},
-                         {"kv_cache_bytes", memory.kv_cache},
-                         {"kv_cache_tokens", memory.cache_tokens()}}},
-                       {"results", std::move(results)}};
+  Json object = about(engine);
+  object.update({{"prefill", options.prefill},
+                 {"decode", options.decode},
+                 {"context", options.context},
+                 {"repeat", options.repeat},
+                 {"load_seconds", engine.load_seconds()},
+                 {"memory",
+                  {{"free_bytes", memory.free},
+                   {"utilization", memory.share},
+                   {"weights_bytes", memory.weights},
+                   {"activations_bytes", memory.activations},
+                   {"kv_cache_bytes", memory.kv_cache},
+                   {"kv_cache_tokens", memory.cache_tokens()}}},
+                 {"limits", limits_json(limits)},
+                 {"results", std::move(results)}});
   out.line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+struct Step {
+  std::string title;
+  StepChoice choice;
+};
+
+// The steps that the flags ask for.
+std::vector<Step> steps_of(const BenchOptions& options) {
+  std::vector<Step> steps;
+  if (options.prefill > 0) {
+    steps.push_back({fmt::format("prefill of {}", options.prefill),
+                     {.prefill = options.prefill, .repeat = options.repeat}});
+  }
+  for (const int32_t batch : options.batches) {
+    if (options.decode == 0) break;
+    steps.push_back(
+        {fmt::format("decode of {} at {}", batch, options.context),
+         {.context = std::max(options.context, 1), .batch = batch, .repeat = options.repeat}});
+  }
+  return steps;
+}
+
+Result<int> bench_operators(Engine& engine, const BenchOptions& options, Output& out) {
+  const MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
+  Json object = about(engine);
+  object["limits"] = limits_json(limits);
+  object["steps"] = Json::array();
+  if (!options.json) out.line(limits_text(limits));
+  for (const Step& step : steps_of(options)) {
+    NEREID_TRY_CONTEXT(const StepProfile profile, engine.profile(step.choice), step.title);
+    if (!options.json) {
+      print_operators(fmt::format("model {}, {}", engine.config().name, step.title), profile,
+                      limits, out);
+      continue;
+    }
+    Json entry = {{"step", step.title}};
+    entry.update(operators_json(profile, limits));
+    object["steps"].push_back(std::move(entry));
+  }
+  if (options.json) out.line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return 0;
 }
 
 Result<int> bench(const BenchOptions& options, Environment& environment) {
   constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();
-  const int64_t decoded = int64_t{options.context} + options.decode;
+  // A profile decodes a step with and one without, so often, and one that does not count.
+  const int32_t steps = options.operators ? 2 * options.repeat + 2 : options.decode;
+  const int64_t decoded = int64_t{options.context} + steps;
   if (decoded > kMostTokens) {
-    return error("--context {} and --decode {}: found {} tokens, expected at most {}",
-                 options.context, options.decode, decoded, kMostTokens);
+    return error("--context {} and {} steps: found {} tokens, expected at most {}", options.context,
+                 steps, decoded, kMostTokens);
   }
   const LoadNeeds needs = {.max_batch = std::ranges::max(options.batches),
-                           .min_context = std::max(options.prefill, static_cast<int32_t>(decoded))};
+                           .min_context = std::max(options.prefill, static_cast<int32_t>(decoded)),
+                           .profile = true};
   return with_engine(environment, options.model, needs, [&](Engine& engine) -> Result<int> {
+    if (options.operators) return bench_operators(engine, options, environment.out);
+    const MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
     std::vector<Row> rows;
     for (const int32_t batch : options.batches) {
-      NEREID_TRY(rows.emplace_back(), measure(engine, options, batch));
+      NEREID_TRY(rows.emplace_back(), measure(engine, options, limits, batch));
     }
     const auto print = options.json ? print_json : print_table;
-    print(engine, options, rows, environment.out);
+    print(engine, options, limits, rows, environment.out);
     return 0;
   });
 }
@@ -141,6 +238,8 @@ void add_bench(CLI::App& app, Environment& environment) {
   command->add_option("--repeat", options->repeat, "Repetitions that count")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
+  command->add_flag("--operators", options->operators, "Time of every operator of a step instead");
+  command->add_flag("!--no-limits", options->limits, "Leave out what the machine can do at most");
   command->add_flag("--json", options->json, "Print one JSON object instead of a table");
   add_model_options(*command, options->model);
   command->footer(kBenchFooter);

@@ -168,7 +168,11 @@ TEST_F(Commands, ABrokenPipeIsAQuietEndAndAFullDiskIsNot) {
 TEST_F(Commands, BenchPrintsATableOrJson) {
   const Outcome table = run({"bench", "--prefill", "64", "--decode", "8", "--batch", "1,4"});
   EXPECT_EQ(table.exit_code, 0);
-  EXPECT_THAT(table.out, HasSubstr("     4          256.0           32.0"));
+  // The fake step moves 40 MB and computes 4 GFLOP: at 256 tokens per second and 64 tokens, 4 of
+  // them in a second; at 32 tokens per second and 4 sequences, 8 steps in a second.
+  EXPECT_THAT(table.out, HasSubstr("     4          256.0           16.0           1.6%"));
+  EXPECT_THAT(table.out, HasSubstr("           32.0            0.3           3.2%"));
+  EXPECT_THAT(table.out, HasSubstr("memory 10.0 GB/s read"));
   EXPECT_THAT(table.out,
               HasSubstr("memory: weights 100 B, activations 50 B, KV cache 256 B for 256 tokens"));
   const json object = json::parse(run({"bench", "--prefill", "64", "--decode", "8", "--context",
@@ -177,6 +181,9 @@ TEST_F(Commands, BenchPrintsATableOrJson) {
   EXPECT_EQ(object["dtype"], "bf16");  // what the engine computes with, not "auto"
   EXPECT_EQ(object["results"][1]["batch"], 4);
   EXPECT_EQ(object["results"][1]["prefill_tokens_per_second"], 256.0);
+  EXPECT_DOUBLE_EQ(object["results"][1]["prefill_limit_share"], 0.016);
+  EXPECT_DOUBLE_EQ(object["results"][1]["decode_limit_share"], 0.032);
+  EXPECT_EQ(object["limits"]["read_bytes_per_second"], 10e9);
   EXPECT_EQ(loaded.max_batch, 4);
   EXPECT_EQ(loaded.max_context, 108);
   EXPECT_EQ(object["memory"]["kv_cache_tokens"], 256);
@@ -189,6 +196,39 @@ TEST_F(Commands, MemoryFlagsReachTheEngine) {
   EXPECT_EQ(run({"bench", "--max-context", "800", "--gpu-memory-utilization", "0.5"}).exit_code, 0);
   EXPECT_EQ(loaded.max_context, 800);  // the older name
   EXPECT_EQ(loaded.memory.memory_utilization, 0.5);
+}
+
+TEST_F(Commands, BenchWithoutLimitsHasNoShares) {
+  fake.limits = error("no toolchain");
+  for (const std::vector<const char*>& flags :
+       std::vector<std::vector<const char*>>{{}, {"--no-limits"}}) {
+    std::vector<const char*> args = {"bench", "--prefill", "64", "--json"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const Outcome outcome = run(args);
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_EQ(outcome.err.find("no toolchain") == std::string::npos, !flags.empty());
+    const json object = json::parse(outcome.out);
+    EXPECT_TRUE(object["limits"].is_null());
+    EXPECT_EQ(object["results"][0]["prefill_limit_share"], 0);
+  }
+}
+
+TEST_F(Commands, BenchPrintsATableOfOperators) {
+  const Outcome table = run({"bench", "--operators", "--batch", "2", "--context", "7"});
+  EXPECT_EQ(table.exit_code, 0);
+  EXPECT_THAT(table.out, HasSubstr("prefill of 512"));
+  EXPECT_THAT(table.out, HasSubstr("decode of 2 at 7"));
+  // 40 MB in 8 ms are 5 of 10 GB/s, 4 GFLOP 500 of 1000 GFLOP/s: both half of the limits.
+  EXPECT_THAT(table.out, HasSubstr("5.0    500.0  50.0%"));
+  EXPECT_THAT(table.out, HasSubstr("sample"));
+  const json object = json::parse(run({"bench", "--operators", "--prefill", "0", "--json"}).out);
+  ASSERT_EQ(object["steps"].size(), 1);
+  const json& step = object["steps"][0];
+  EXPECT_EQ(step["operators"][0]["operator"], "qkv");
+  EXPECT_DOUBLE_EQ(step["operators"][0]["limit_share"], 0.5);
+  EXPECT_EQ(step["operators"][1]["limit"], "-");
+  EXPECT_EQ(step["step_seconds"], 0.0115);
+  EXPECT_TRUE(loaded.profile);
 }
 
 TEST_F(Commands, CompilePassesItsFlagsOn) {

@@ -144,4 +144,21 @@ Result<BenchPoint> FakeEngine::bench(int32_t prefill, int32_t decode, int32_t, i
   return BenchPoint{.prefill = 1.0 * prefill * batch, .decode = 1.0 * decode * batch};
 }
 
+Result<StepProfile> FakeEngine::profile(const StepChoice&) {
+  StepProfile profile{.launch_seconds = 0.010,
+                      .between_seconds = 0.001,
+                      .profiled_seconds = 0.012,
+                      .plain_seconds = 0.0115};
+  profile.operators.push_back({.role = "qkv",
+                               .kernel = "linear",
+                               .launches = 2,
+                               .seconds = 0.008,
+                               .bytes = 40e6,
+                               .operations = 4e9,
+                               .products = DType::kBF16});
+  profile.operators.push_back(
+      {.role = "sample", .kernel = "sample", .launches = 1, .seconds = 0.002});
+  return profile;
+}
+
 }  // namespace nereid::commands

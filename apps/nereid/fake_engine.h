@@ -14,6 +14,11 @@ struct FakeEngineOptions {
   int32_t max_context = 256;
   Status finish;  // what finish() returns
   GenerationDefaults defaults;
+  Result<MachineLimits> limits = MachineLimits{.read_bytes = 10e9,
+                                               .f32_operations = 100e9,
+                                               .bf16_operations = 1e12,
+                                               .int8_operations = 4e12,
+                                               .launch_seconds = 1e-6};
 };
 
 // Tokens are the 256 byte values (ids 0 to 255) and <s>, </s>, <|user|>, <|assistant|> (256 to
@@ -21,6 +26,7 @@ struct FakeEngineOptions {
 //   generate: the prompt's byte tokens again, then end of sequence; kLength when cut short
 //   score:    log-probability of ids[i] = -(i % 10) - ids[i] / 1000; top: ids 0..n-1 at -1, -2, ...
 //   bench:    prefill * batch and decode * batch
+//   profile:  one launch of 8 ms with 40 MB and 4 GFLOP in bf16, and one without a cost of 2 ms
 class FakeEngine : public Engine {
  public:
   explicit FakeEngine(const FakeEngineOptions& options);
@@ -38,6 +44,8 @@ class FakeEngine : public Engine {
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
+  Result<MachineLimits> limits() override { return options_.limits; }
+  Result<StepProfile> profile(const StepChoice& choice) override;
   Status finish() override { return options_.finish; }
 
   std::vector<GenerateParams> generated;     // every call of generate

@@ -66,6 +66,8 @@ struct LaunchParams {
   std::span<const uint64_t> args;    // one slot per kernel argument, see docs/cpu-compiler.md
   const char* label = "";            // for diagnostics; lives as long as the launcher
   const KernelDecl* decl = nullptr;  // what the arguments are, for checks and traces; may be null
+  std::span<const int64_t> key;      // of the variant; lives as long as the launcher
+  const char* role = "";             // what the launch is for, see Launcher::set_role
 };
 
 class Device {

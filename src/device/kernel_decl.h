@@ -42,6 +42,19 @@ struct ArgDecl {
   const char* shape = "";  // "rows, dim", for people
 };
 
+// What a launch may be told of the step that it is part of: sequences, each with its last `queries`
+// of `context` positions. A step of sequences that differ has no such shape.
+struct StepShape {
+  int32_t sequences = 0, queries = 0, context = 0;
+};
+
+// What one launch asks of the machine at least: everything read and written counted once, and
+// operations of the mathematics (multiply and add are two), whose factors are of type `products`.
+struct LaunchCost {
+  int64_t bytes = 0, operations = 0;
+  DType products = DType::kF32;
+};
+
 struct KernelDecl {
   const char* name = "";
   const char* doc = "";
@@ -56,6 +69,8 @@ struct KernelDecl {
   // the flags there, 0: it takes null. See Kernel.workspace in kernels/spec.py.
   int workspace_arg = -1;
   int64_t (*workspace)(const int64_t* key, const uint64_t* args, const int64_t* tiles) = nullptr;
+  // Null: the declaration does not say.
+  LaunchCost (*cost)(const int64_t* key, const uint64_t* args, const StepShape& step) = nullptr;
 };
 
 // Argument slots of the entry ABI: pointers as they are, integers sign-extended, floats as bits.

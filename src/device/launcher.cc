@@ -133,8 +133,12 @@ Status Launcher::launch_slots(const KernelDecl& decl, std::span<const int64_t> k
   check_args(decl, args);
   NEREID_TRY(const Variant* variant, find_or_load(decl, key));
   const Choice& choice = variant->choose(args);
-  LaunchParams params{
-      .kernel = choice.kernel, .args = args, .label = choice.label.c_str(), .decl = &decl};
+  LaunchParams params{.kernel = choice.kernel,
+                      .args = args,
+                      .label = choice.label.c_str(),
+                      .decl = &decl,
+                      .key = variant->key,
+                      .role = role_};
   if (pack_ != nullptr) params.grid = decl.grid(key.data(), args.data(), choice.tiles.data());
   if (!choice.takes_workspace) return device_.launch(params);
   std::array<uint64_t, kMaxWorkspaceArgs> with_workspace;

@@ -53,6 +53,10 @@ class Launcher {
   Status launch_slots(const KernelDecl& decl, std::span<const int64_t> key,
                       std::span<const uint64_t> args);
 
+  // What the launches that follow are for ("qkv", "head"), for those who measure them; lives for
+  // the whole program.
+  void set_role(const char* role) { role_ = role; }
+
   // Loads variants ahead of their first launch. A key of any other variant still loads when
   // launched.
   Status prepare(std::span<const KernelVariant> variants);
@@ -78,6 +82,7 @@ class Launcher {
 
   Device& device_;
   const Pack* pack_;
+  const char* role_ = "";
   std::vector<std::unique_ptr<Variant>> variants_;
   std::vector<Slot> table_;  // open addressing, a power of two, at most half full
   // One after the other, each larger: a launch noted earlier may still use one.

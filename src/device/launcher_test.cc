@@ -1,4 +1,4 @@
-// Variants, choices, grids and requests; traces.
+// Variants, choices, grids and requests; traces and profiles.
 #include "src/device/launcher.h"
 
 #include <gmock/gmock.h>
@@ -12,6 +12,7 @@
 #include "src/base/json.h"
 #include "src/base/paths.h"
 #include "src/device/drivers.h"
+#include "src/device/launch_profile.h"
 #include "src/device/testing/test_kernels.h"
 #include "src/device/trace.h"
 
@@ -260,6 +261,51 @@ TEST(DTypes, NamesAndSizes) {
   EXPECT_EQ(dtype_size(DType::kI64), 8u);
   EXPECT_EQ(arg_slot(int32_t{-1}), ~uint64_t{0});
   EXPECT_EQ(arg_slot(1.0f), 0x3F800000u);
+}
+
+TEST_F(LauncherTest, ProfileHasRolesTimesAndCosts) {
+  open("cpu", true);
+  LaunchProfile profile;
+  auto profiled = make_profiled_device(*device_, profile);
+  Launcher launcher(*profiled, &*pack_);
+  const DevicePtr x = *profiled->alloc(400), out = *profiled->alloc(400);
+  const auto axpy = [&](int32_t n) {
+    return launcher.launch<Axpy>({.dtype = DType::kF32, .variant = 1},
+                                 {.x = x, .out = out, .n = n, .a = 2});
+  };
+  ASSERT_TRUE(axpy(100));
+  EXPECT_TRUE(profile.launches().empty());  // not asked for
+
+  profile.start();
+  launcher.set_role("first");
+  profile.set_step({.sequences = 3, .queries = 1, .context = 7});
+  ASSERT_TRUE(profiled->begin_sequence());
+  ASSERT_TRUE(axpy(100));
+  launcher.set_role("second");
+  profile.set_step({.sequences = 1});
+  ASSERT_TRUE(launcher.launch<CountPrograms>({.x = 3, .y = 2, .z = 2}, {.counts = out}));
+  ASSERT_TRUE(axpy(10));
+  ASSERT_TRUE(profiled->end_sequence());
+  profile.stop();
+  ASSERT_TRUE(axpy(100));
+
+  const auto launches = profile.launches();
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_STREQ(launches[0].role, "first");
+  EXPECT_STREQ(launches[2].role, "second");
+  EXPECT_STREQ(launches[1].decl->name, "count_programs");
+  for (size_t at = 0; at < launches.size(); ++at) {
+    EXPECT_LE(launches[at].start_ns, launches[at].end_ns);
+    if (at > 0) EXPECT_LE(launches[at - 1].end_ns, launches[at].start_ns);
+  }
+  EXPECT_EQ(profile.cost(launches[0]).bytes, 1200);
+  EXPECT_EQ(profile.cost(launches[0]).operations, 600);
+  EXPECT_EQ(profile.cost(launches[1]).bytes, 0);  // its declaration says nothing
+  EXPECT_EQ(profile.cost(launches[2]).operations, 20);
+
+  profile.start();
+  EXPECT_TRUE(profile.launches().empty());
+  for (const DevicePtr pointer : {x, out}) profiled->free(pointer);
 }
 
 }  // namespace

@@ -14,7 +14,9 @@
 #include "src/base/result.h"
 #include "src/device/device.h"
 #include "src/device/dtype.h"
+#include "src/engine/limits.h"
 #include "src/engine/memory_plan.h"
+#include "src/engine/step_profile.h"
 #include "src/text/chat_template.h"
 #include "src/text/tokenizer.h"
 #include "src/weights/source.h"
@@ -43,6 +45,7 @@ struct LoadOptions {
   int64_t cache_tokens = 0;  // positions of the KV cache, exactly; 0: what the memory plan gives
   MemoryOptions memory;
   std::string pack_path;   // take this pack of kernels; empty: from the cache, else built
+  bool profile = false;    // for Engine::profile
   std::string trace_path;  // write a launch trace (Chrome trace JSON) here
   // Called while a missing pack is built: variants done, variants in all.
   std::function<void(int done, int total, const std::string& what)> on_pack_progress;
@@ -110,6 +113,10 @@ class Engine {
   // tokens.
   virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                                    int32_t batch) = 0;
+  // What the device can do at most, see measure_limits.h.
+  virtual Result<MachineLimits> limits() = 0;
+  // Where the time of a step goes. The engine must have been loaded for it (LoadOptions::profile).
+  virtual Result<StepProfile> profile(const StepChoice& choice) = 0;
   // Call it once, last: writes the trace, where one was asked for.
   virtual Status finish() = 0;
 };

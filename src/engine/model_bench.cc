@@ -3,6 +3,7 @@
 
 #include "src/base/check.h"
 #include "src/base/stopwatch.h"
+#include "src/engine/measure_limits.h"
 #include "src/engine/model_engine.h"
 
 namespace nereid {
@@ -53,6 +54,9 @@ Result<double> ModelEngine::bench_decode(std::vector<Sequence>& sequences, int32
       NEREID_RETURN_IF_ERROR(sequences[index].reserve(runner_->limits().page_size));
       slices.push_back(sequences[index].slice(1, LogitRows::kLast));
     }
+    profile_.set_step({.sequences = static_cast<int32_t>(sequences.size()),
+                       .queries = 1,
+                       .context = sequences.front().size()});
     NEREID_TRY(const Tensor logits, runner_->forward(slices));
     const auto order = runner_->plan().order();
     NEREID_TRY(const auto chosen, runner_->sampler().sample(logits, greedy_rows(greedy, order)));
@@ -91,6 +95,53 @@ Result<BenchPoint> ModelEngine::bench(int32_t prefill, int32_t decode, int32_t c
     point.decode = double{1} * batch * decode / seconds;
   }
   return point;
+}
+
+Result<MachineLimits> ModelEngine::limits() {
+  return measure_limits(*device_, on_pack_progress_);
+}
+
+// Seconds of the step, from the same state every time.
+Result<double> ModelEngine::profile_once(const StepChoice& choice,
+                                         std::vector<Sequence>& sequences) {
+  if (choice.prefill == 0) return bench_decode(sequences, 1);
+  sequences.front().clear();
+  return bench_prefill(sequences, choice.prefill);
+}
+
+Result<StepProfile> ModelEngine::profile(const StepChoice& choice) {
+  NEREID_CHECK(profiled_device_ != nullptr, "loaded without LoadOptions::profile");
+  const bool decode = choice.prefill == 0;
+  const int32_t batch = decode ? choice.batch : 1;
+  if (batch < 1 || batch > runner_->limits().max_sequences) {
+    return error("batch: found {}, expected 1 to {}", batch, runner_->limits().max_sequences);
+  }
+  // A decode step lengthens its sequences by one.
+  const int32_t repeat = choice.costs_only ? 1 : choice.repeat;
+  const int64_t steps = choice.costs_only ? 1 : 2 * int64_t{repeat} + 1;
+  if (repeat < 1 || choice.prefill < 0 || choice.prefill > max_context_ ||
+      (decode && (choice.context < 1 || choice.context + steps > max_context_))) {
+    return error(
+        "profile: found prefill {}, or {} decode steps at context {}, expected at most {} tokens",
+        choice.prefill, steps, choice.context, max_context_);
+  }
+  std::vector<Sequence> sequences;
+  for (int32_t index = 0; index < batch; ++index) sequences.emplace_back(*pages_);
+  if (decode) NEREID_RETURN_IF_ERROR(bench_prefill(sequences, choice.context));
+  if (!choice.costs_only) NEREID_RETURN_IF_ERROR(profile_once(choice, sequences));  // warms up
+  StepProfiler profiler;
+  for (int32_t round = 0; round < repeat; ++round) {
+    if (!choice.costs_only) {
+      NEREID_TRY(const double plain, profile_once(choice, sequences));
+      profiler.add_plain(plain);
+    }
+    profile_.start();
+    const auto profiled = profile_once(choice, sequences);
+    profile_.stop();
+    NEREID_RETURN_IF_ERROR(profiled);
+    profiler.add_profiled(profile_, *profiled);
+  }
+  return profiler.result();
 }
 
 }  // namespace nereid

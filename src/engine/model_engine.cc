@@ -42,6 +42,7 @@ Result<Tensor> ModelEngine::prefill(Sequence& sequence, const std::atomic<bool>*
     const int32_t count = std::min(sequence.pending(), limits.max_rows);
     const bool last = count == sequence.pending();
     const SequenceSlice slice = sequence.slice(count, last ? LogitRows::kLast : LogitRows::kNone);
+    profile_.set_step({.sequences = 1, .queries = count, .context = sequence.cached() + count});
     NEREID_TRY(logits, runner_->forward({&slice, 1}));
     sequence.advance(count);
   }

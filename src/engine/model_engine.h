@@ -1,10 +1,12 @@
 // The engine over a real model: what Engine::load returns.
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
 
+#include "src/device/launch_profile.h"
 #include "src/device/trace.h"
 #include "src/engine/engine.h"
 #include "src/engine/runner.h"
@@ -36,6 +38,8 @@ class ModelEngine final : public Engine {
   Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
+  Result<MachineLimits> limits() override;
+  Result<StepProfile> profile(const StepChoice& choice) override;
   Status finish() override;
 
   // For tests: the parts, and the launches so far (null without a trace).
@@ -63,15 +67,19 @@ class ModelEngine final : public Engine {
   Result<Tensor> prefill(Sequence& sequence, const std::atomic<bool>* cancel);
   Result<double> bench_prefill(std::vector<Sequence>& sequences, int32_t tokens);
   Result<double> bench_decode(std::vector<Sequence>& sequences, int32_t steps);
+  Result<double> profile_once(const StepChoice& choice, std::vector<Sequence>& sequences);
 
   // Order matters: what is declared later uses what is declared earlier and goes first.
   std::unique_ptr<ModelSource> source_;
   Text text_;
   std::unique_ptr<Device> device_;
+  std::function<void(int done, int total, const std::string& what)> on_pack_progress_;
   std::string trace_path_;
+  LaunchProfile profile_;
+  std::unique_ptr<Device> profiled_device_;
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<Device> traced_device_;
-  Device* active_device_ = nullptr;  // traced_device_ when there is a trace
+  Device* active_device_ = nullptr;  // the outermost of the three
   DeviceInfo device_info_;           // the device's, with the target of the pack
   std::optional<Pack> pack_;
   std::unique_ptr<Launcher> launcher_;

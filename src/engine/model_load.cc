@@ -18,11 +18,16 @@ Result<std::unique_ptr<Engine>> Engine::load(const LoadOptions& options) {
 Status ModelEngine::open_device(const LoadOptions& options) {
   NEREID_TRY(device_, create_device(options.device, {.num_threads = options.threads}));
   device_info_ = device_->info();
+  on_pack_progress_ = options.on_pack_progress;
   active_device_ = device_.get();
+  if (options.profile) {
+    profiled_device_ = make_profiled_device(*device_, profile_);
+    active_device_ = profiled_device_.get();
+  }
   if (options.trace_path.empty()) return {};
   trace_path_ = options.trace_path;
   trace_ = std::make_unique<Trace>();
-  traced_device_ = make_traced_device(*device_, *trace_);
+  traced_device_ = make_traced_device(*active_device_, *trace_);
   active_device_ = traced_device_.get();
   return {};
 }

@@ -186,6 +186,7 @@ Status Sampler::upload_masks(std::span<const uint32_t> masks) {
 }
 
 Status Sampler::draw(ops::SampleArgs& args, const Tensor& logits) {
+  launcher_->set_role("sample");
   NEREID_CHECK(args.ids.dim(0) == logits.dim(0), "{} rows, logits {}", args.ids.dim(0),
                logits.text());
   args.logits = logits;

@@ -68,6 +68,7 @@ ops::Float8Rows Decoder::float8_rows() const {
 
 Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, int64_t rows) {
   if (!coded(reader)) return {};
+  launcher_->set_role("encode");
   return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, rows, reader.k).values,
                                        .out = rows_of(input, 1, rows, reader.k)});
 }
@@ -82,6 +83,7 @@ Tensor Decoder::cache(const Buffer& buffer) const {
 // normed = RMSNorm(x), in the forms that its readers take
 Status Decoder::norm(const Tensor& x, const Buffer& weight,
                      std::span<const LinearWeights* const> readers, int64_t terms) {
+  launcher_->set_role("norm");
   for (const bool codes : {false, true}) {
     if (std::ranges::none_of(
             readers, [&](const LinearWeights* reader) { return coded(reader->weight) == codes; })) {
@@ -101,6 +103,7 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs, const Tensor& out
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
   const Tensor q(types_.compute, {rows, attention.q_size()}, activations_.q.ptr());
+  launcher_->set_role("attention");
   for (const AttentionGroup& group : inputs.groups) {
     const int64_t split_rows = std::max<int64_t>(1, limits_.decode_split_rows / group.num_splits);
     NEREID_RETURN_IF_ERROR(ops::attention(
@@ -142,6 +145,7 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
   for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
   NEREID_RETURN_IF_ERROR(norm(residual(rows), weights.input_norm, readers, kFineTerms));
 
+  launcher_->set_role("qkv");
   const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
     NEREID_RETURN_IF_ERROR(
@@ -154,6 +158,7 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
   const auto head_norm = [&](const Buffer& weight) {
     return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
   };
+  launcher_->set_role("rope");
   const int64_t half = attention.rope.rotary_dim / 2;
   return ops::rope_kv_write(
       *launcher_,
@@ -179,6 +184,7 @@ Status Decoder::attention_out(size_t layer, const Tensor& residual) {
   const quant::Weight& out_weight = weights.attention_out.weight;
   const int64_t rows = residual.dim(0);
   NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, rows));
+  launcher_->set_role("o");
   return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, 1, rows),
                                   .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
@@ -197,6 +203,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
   const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
+  launcher_->set_role("gate_up");
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(
         ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, 1, rows),
@@ -225,6 +232,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   if (!coded_out) {
     NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
   }
+  launcher_->set_role("down");
   return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, 1, rows),
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
@@ -238,12 +246,14 @@ Result<Tensor> Decoder::head(const Tensor& x, const Tensor& index) {
   const int64_t count = index ? index.dim(0) : x.dim(0);
   const quant::Weight& head = weights_.head(spec_);
   const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, count);
+  launcher_->set_role("norm");
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = x,
                    .index = index,
                    .weight = Tensor(DType::kF32, {spec_.hidden_size}, weights_.final_norm.ptr()),
                    .out = rows,
                    .eps = spec_.norm.eps}));
+  launcher_->set_role("head");
   const Tensor logits(DType::kF32, {count, spec_.vocab_size}, activations_.logits.ptr());
   NEREID_RETURN_IF_ERROR(ops::linear(*launcher_, {.x = rows, .weight = &head, .out = logits}));
   return logits;
@@ -257,6 +267,7 @@ Result<Tensor> Decoder::finish_wanted(size_t layer, const StepInputs& inputs) {
   const Tensor attended(types_.compute, {rows, attention.q_size()}, activations_.qkv.ptr());
   const Tensor wanted(DType::kF32, {count, spec_.hidden_size}, activations_.wanted.ptr());
   NEREID_RETURN_IF_ERROR(attend(layer, inputs, attended));
+  launcher_->set_role("wanted");
   NEREID_RETURN_IF_ERROR(ops::take_rows(
       *launcher_, {.x = attended,
                    .index = inputs.logit_rows,
@@ -273,6 +284,7 @@ Result<Tensor> Decoder::forward(const StepInputs& inputs) {
   NEREID_CHECK(rows > 0 && rows <= limits_.max_rows, "{} rows, limit {}", rows, limits_.max_rows);
   NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
                limits_.max_logit_rows);
+  launcher_->set_role("embed");
   NEREID_RETURN_IF_ERROR(ops::embed(
       *launcher_, {.ids = inputs.tokens, .table = &weights_.embedding, .out = residual(rows)}));
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {

@@ -56,6 +56,12 @@ class Folder {
     return read_json(name);
   }
   const std::string& path() const { return path_; }
+  // Its last part, also of "models/tiny/" and ".".
+  std::string name() const {
+    std::error_code code;
+    const auto whole = std::filesystem::weakly_canonical(path_, code);
+    return code ? path_ : whole.filename().string();
+  }
 
  private:
   std::string path_;
@@ -129,6 +135,7 @@ class HfSource final : public ModelSource {
     }
     NEREID_TRY(const json config, folder_.read_json(kConfig));
     NEREID_TRY_CONTEXT(config_, hf::read_config(config), folder_.file(kConfig));
+    if (config_.name.empty()) config_.name = folder_.name();
     const Status checked = check_config(config_);
     if (!checked) return with_context(checked.error(), folder_.file(kConfig));
     NEREID_TRY(const json generation, folder_.read_json_if_there(kGeneration));

@@ -14,12 +14,47 @@ def test_bench_json(nereid: Nereid, default_model, device) -> None:
     for row in result["results"]:
         assert row["prefill_tokens_per_second"] > 0
         assert row["decode_tokens_per_second"] > 0
+        if not device:
+            assert 0 < row["prefill_limit_share"] < 1 and 0 < row["decode_limit_share"]
     assert result["dtype"] in {"f32", "bf16"}
+    if not device:
+        limits = result["limits"]
+        assert all(value > 0 for value in limits.values())
+        assert limits["launch_seconds"] < 0.001
     f32 = ["--decode", "0", "--prefill", "4", "--repeat", "1", "--dtype", "f32"]
     assert nereid("bench", *f32, "--json", *device).json()["dtype"] == "f32"
     table = nereid("bench", *flags, *device)
     assert table.code == 0
     assert "prefill 32" in table.out and "decode 4" in table.out
+
+
+def test_bench_operators(nereid: Nereid, default_model, device) -> None:
+    flags = ["--operators", "--prefill", "40", "--context", "20", "--repeat", "2", "--no-limits", *device]
+    prefill, decode = nereid("bench", *flags, "--json").json()["steps"]
+
+    def total(step: dict, operator: str, figure: str) -> float:
+        return sum(row[figure] for row in step["operators"] if row["operator"] == operator)
+
+    for step, rows in ((prefill, 40), (decode, 1)):
+        # After attention the last of 30 layers has the one row whose logits are wanted.
+        after_attention = 29 * rows + 1
+        for name in ("attention", "qkv", "rope", "o", "gate_up", "down"):
+            assert total(step, name, "launches") in (30, 60, 90)
+        for name in ("embed", "head", "sample"):
+            assert total(step, name, "launches") == 1
+        assert total(step, "norm", "launches") == 61
+        assert total(step, "wanted", "launches") == (2 if rows > 1 else 0)
+        assert total(step, "o", "operations") == 2 * after_attention * 576 * 576
+        assert total(step, "gate_up", "operations") == 2 * 2 * after_attention * 576 * 1536
+        assert total(step, "qkv", "operations") == 30 * 2 * rows * 576 * (576 + 2 * 192)
+        assert total(step, "head", "operations") == 2 * 576 * 49152
+        assert abs(sum(row["seconds"] for row in step["operators"]) - step["launch_seconds"]) < 1e-9
+        assert 0 < step["launch_seconds"] < step["profiled_step_seconds"] * 1.5
+        assert all(row["seconds"] > 0 for row in step["operators"])
+    pairs = sum(range(1, 41))  # of a query and a key it sees
+    assert total(prefill, "attention", "operations") == 30 * 4 * 9 * 64 * pairs
+    table = nereid("bench", *flags)
+    assert table.code == 0 and "gate_up" in table.out and "decode of 1 at 20" in table.out
 
 
 def test_inspect_gguf(nereid: Nereid, default_model: Path) -> None:
@@ -62,6 +97,7 @@ def test_dummy_weights_need_a_config_only(nereid: Nereid, tiny_model: Path, tmp_
     few = ["--prefill", "8", "--decode", "2", "--repeat", "1", "--json"]
     for stored in ("BF16", "q4_1"):
         result = nereid("bench", *flags, "--dummy-format", stored, *few).json()
+        assert result["model"] == tmp_path.name
         assert result["results"][0]["decode_tokens_per_second"] > 0
     assert "found neither model.safetensors" in nereid("bench", "-m", tmp_path, *few, *device).error()
     wide = nereid("bench", *flags, "--dummy-format", "Q4_K", *few).error()

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from kernels.dtypes import DTYPES
-from kernels.expr import ExprError, parse
+from kernels.expr import ExprError, pairs_seen, parse
 from kernels.generate import _SOURCE
 
 GOOD = [
@@ -23,6 +23,8 @@ GOOD = [
     "dtype == 'bf16'",
     "dtype in ('f16', 'bf16') and dim % 32 == 0",
     "dtype not in ('f16', 'f32')",
+    "dim * size_of(dtype) + size_of('i8')",
+    "pairs_seen(min(rows, dim), dim, rows + 1)",
 ]
 
 BAD = [
@@ -51,7 +53,17 @@ def test_refused(text: str) -> None:
 def test_values() -> None:
     env = {"rows": 5, "dim": 576, "dtype": "bf16"}
     results = [parse(text).evaluate(env) for text in GOOD]
-    assert results == [1152, -1, -5, 576, 1024, 1152, 1, 0, 1, 1, 1]
+    assert results == [1152, -1, -5, 576, 1024, 1152, 1, 0, 1, 1, 1, 1153, 30]
+
+
+def test_pairs_seen_counts_what_a_causal_mask_leaves() -> None:
+    for queries, context, window in itertools.product((1, 2, 5), (5, 9), (1, 3, 6, 100)):
+        pairs = sum(
+            max(0, position - window) < key <= position
+            for position in range(context - queries + 1, context + 1)
+            for key in range(1, context + 1)
+        )
+        assert pairs_seen(queries, context, window) == pairs
 
 
 def test_unknown_name_and_division_by_zero() -> None:
@@ -69,6 +81,7 @@ def test_cpp_agrees(tmp_path) -> None:
             "[[maybe_unused]] Grid"
         )
     ]
+    sizes = ", ".join(str(info.size) for info in DTYPES.values())
     enumerators = ", ".join(info.cpp for info in DTYPES.values())
     prints = "".join(
         f'  std::printf("%lld\\n", (long long)({parse(text).to_cpp(names)}));\n' for text in GOOD
@@ -76,7 +89,9 @@ def test_cpp_agrees(tmp_path) -> None:
     source = tmp_path / "expressions.cc"
     source.write_text(
         "#include <algorithm>\n#include <cstdint>\n#include <cstdio>\n#include <cstdlib>\n"
-        f"enum class DType {{ {enumerators} }};\n{helpers}\n"
+        f"enum class DType {{ {enumerators} }};\n"
+        f"size_t dtype_size(DType dtype) {{ constexpr size_t kSizes[] = {{{sizes}}}; return kSizes[int(dtype)]; }}\n"
+        f"{helpers}\n"
         "void print(int64_t rows, int64_t dim, int64_t dtype) {\n" + prints + "}\n"
         "int main(int argc, char** argv) {\n"
         "  for (int i = 1; i + 2 < argc; i += 3) print(std::atoll(argv[i]), std::atoll(argv[i + 1]), std::atoll(argv[i + 2]));\n"

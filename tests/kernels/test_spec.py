@@ -4,16 +4,17 @@ reason."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import triton
 import triton.language as tl
 
-from kernels import registry, targets
+from kernels import expr, registry, targets
 from kernels.conformance import check_memory, compare, prepare
-from kernels.dtypes import bf16_to_f32, f32_to_bf16, narrow, widen
-from kernels.spec import F32, I32, Case, DType, Flag, Int, Kernel, Ptr, SpecError
+from kernels.dtypes import DTYPES, bf16_to_f32, f32_to_bf16, narrow, widen
+from kernels.spec import F32, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, SpecError
 
 
 @triton.jit
@@ -100,6 +101,8 @@ REFUSED = {
     "tile missing": (dict(default_tiles=[{"num_warps": 1}]), "no value for BLOCK"),
     "tile unknown": (dict(default_tiles=[{"BLOCK": 4, "ROWS": 1}]), "unknown ROWS"),
     "tile of an argument": (dict(default_tiles=[{"BLOCK": "rows"}]), "unknown name rows"),
+    "unknown in cost": (dict(cost=Cost(bytes="rows * cols")), "cost.bytes .* unknown name cols"),
+    "type of products": (dict(cost=Cost(bytes="rows", products="f8")), "cost.products is 'f8'"),
     "max without select": (dict(select=None), "declares no select"),
 }
 
@@ -141,6 +144,56 @@ def test_keys() -> None:
             kernel.check_key(KEY | change)
     with pytest.raises(SpecError, match="missing key field dim"):
         kernel.check_key({"dtype": "f32", "has_bias": 0})
+
+
+def test_cost_of_the_linear_kernel() -> None:
+    """Against a count by hand: 3 rows through gate and up of 4-bit weights with minima, codes in, bf16 out."""
+    kernel = registry.find("linear")
+    key = {
+        "x_dtype": "i8", "out_dtype": "bf16", "terms": 1, "bits": 4, "code_dtype": "u8", "zero": 0, "group": 32,
+        "scale_dtype": "f16", "has_min": 1, "n": 96, "k": 64, "out_stride": 96, "has_bias": 0, "residual": 0, "gate": 1,
+    }  # fmt: skip
+    names = kernel.check_key(key) | {"rows": 3, "sequences": 1, "queries": 3, "context": 3}
+    weights = 96 * 64 // 2 + 96 * (64 // 32) * (2 + 2)
+    assert expr.parse(kernel.cost.bytes).evaluate(names) == 2 * weights + 3 * (64 + 64 // 32 * 8) + 3 * 96 * 2
+    assert expr.parse(kernel.cost.operations).evaluate(names) == 2 * 2 * 3 * 96 * 64
+    names |= {"bits": 16, "group": 0, "has_min": 0, "x_dtype": "bf16", "gate": 0, "residual": 1}
+    assert expr.parse(kernel.cost.bytes).evaluate(names) == 96 * 64 * 2 + 3 * 64 * 2 + 2 * 3 * 96 * 2
+
+
+def test_cost_of_the_linear_kernel_over_e4m3() -> None:
+    """5 rows of codes through gate and up with a scale for every 128 x 128 block, bf16 out with a bias."""
+    kernel = registry.find("linear_f8")
+    key = {
+        "x_dtype": "f8e4m3", "out_dtype": "bf16", "n": 200, "k": 300, "scale_rows": 128, "group": 128,
+        "out_stride": 200, "has_bias": 1, "residual": 0, "gate": 1,
+    }  # fmt: skip
+    names = kernel.check_key(key) | {"rows": 5, "sequences": 1, "queries": 5, "context": 5}
+    weights = 200 * 300 + 2 * 3 * 4
+    expected = 2 * weights + 5 * (300 + 3 * 4) + 5 * 200 * 2 + 200 * 4
+    assert expr.parse(kernel.cost.bytes).evaluate(names) == expected
+    assert expr.parse(kernel.cost.operations).evaluate(names) == 2 * 2 * 5 * 200 * 300
+    assert kernel.cost.products == "x_dtype"
+
+
+@pytest.mark.parametrize("kernel", registry.KERNELS.values(), ids=lambda kernel: kernel.name)
+def test_every_kernel_says_what_it_costs(kernel: Kernel) -> None:
+    """A launch moves something, and no more than what its arrays hold. (What attention
+    moves depends on the step; count_tokens adds to one count again and again.)"""
+    assert kernel.cost is not None
+    for case in itertools.islice(kernel.cases(), 300):
+        ints = {name: int(case.args[name]) for name in kernel.int_args}
+        key = kernel.check_key(case.key)
+        names = key | ints | {"sequences": 1, "queries": 1, "context": 1}
+        moved = expr.parse(kernel.cost.bytes).evaluate(names)
+        assert expr.parse(kernel.cost.operations).evaluate(names) >= 0
+        assert moved > 0 or kernel.name == "nothing" or 0 in ints.values(), case.name
+        held = sum(
+            case.args[arg.name].size * DTYPES[kernel.arg_dtype(arg.name, key)].size * (1 + (arg.access == "readwrite"))
+            for arg in kernel.pointers
+            if case.args.get(arg.name) is not None
+        )
+        assert moved <= held or kernel.name == "count_tokens", (case.name, moved, held)
 
 
 def test_choices_are_resolved_for_the_key() -> None:

@@ -30,13 +30,22 @@ Grid axpy_grid(const int64_t*, const uint64_t* args, const int64_t* tiles) {
   return {.x = static_cast<uint32_t>((n + tiles[0] - 1) / tiles[0])};
 }
 
+// Of a step: each sequence its own scale, to have something of it in the numbers.
+LaunchCost axpy_cost(const int64_t* key, const uint64_t* args, const StepShape& step) {
+  const auto n = int64_t{static_cast<int32_t>(args[2])};
+  return {.bytes = 12 * n,
+          .operations = 2 * n * step.sequences,
+          .products = static_cast<DType>(key[0])};
+}
+
 constexpr KernelDecl kAxpyDecl{.name = "axpy",
                                .doc = "out[e] = a * x[e] + out[e]",
                                .key_fields = kAxpyKey,
                                .args = kAxpyArgs,
                                .tile_names = kAxpyTiles,
                                .select_arg = 2,
-                               .grid = axpy_grid};
+                               .grid = axpy_grid,
+                               .cost = axpy_cost};
 
 constexpr KeyFieldDecl kCountKey[] = {
     {.name = "x"}, {.name = "y"}, {.name = "z"}, {.name = "uneven"}};
