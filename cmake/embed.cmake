@@ -6,9 +6,9 @@ if(CMAKE_SCRIPT_MODE_FILE)
   string(REGEX REPLACE "((0x..,){20})" "\\1\n" bytes "${bytes}")
   file(WRITE ${OUTPUT}
        "// Made from a file by cmake/embed.cmake.\n#include <string_view>\n"
-       "namespace nereid::embedded {\nnamespace {\nconstexpr unsigned char kBytes[] = {\n${bytes}0};\n}\n"
+       "namespace nereid::embedded {\nnamespace {\nconstexpr unsigned char ${NAME}_bytes[] = {\n${bytes}0};\n}\n"
        "extern const std::string_view ${NAME};\n"
-       "const std::string_view ${NAME}(reinterpret_cast<const char*>(kBytes), sizeof(kBytes) - 1);\n"
+       "const std::string_view ${NAME}(reinterpret_cast<const char*>(${NAME}_bytes), sizeof(${NAME}_bytes) - 1);\n"
        "}  // namespace nereid::embedded\n")
   return()
 endif()

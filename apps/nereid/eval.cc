@@ -34,7 +34,7 @@ first; top_logprobs[i] is a list of [id, log-probability] of the likeliest token
 --perplexity scores a text file in windows and prints {"tokens", "scored_tokens", "window", "stride",
 "mean_negative_logprob", "perplexity"}: every token but the first counts once.)";
 
-std::string dump(const Json& value) {
+std::string json_line(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -51,7 +51,7 @@ Status eval_lines(Engine& engine, const EvalOptions& options, Environment& envir
     NEREID_TRY(const Json request, parse_ordered_json(line, place));
     NEREID_TRY_CONTEXT(const Json answer, score_request(engine, request, options.top_logprobs),
                        place);
-    environment.out.line(dump(answer));
+    environment.out.line(json_line(answer));
   }
   return {};
 }
@@ -61,13 +61,13 @@ Status eval_perplexity(Engine& engine, const EvalOptions& options, Environment& 
   NEREID_TRY_CONTEXT(const auto ids, encode_text(engine, text), options.perplexity_file);
   NEREID_TRY_CONTEXT(const Perplexity result, measure_perplexity(engine, ids, options.perplexity),
                      options.perplexity_file);
-  environment.out.line(dump({{"file", options.perplexity_file},
-                             {"tokens", result.tokens},
-                             {"scored_tokens", result.scored_tokens},
-                             {"window", result.window},
-                             {"stride", result.stride},
-                             {"mean_negative_logprob", result.mean_negative_logprob},
-                             {"perplexity", result.perplexity}}));
+  environment.out.line(json_line({{"file", options.perplexity_file},
+                                  {"tokens", result.tokens},
+                                  {"scored_tokens", result.scored_tokens},
+                                  {"window", result.window},
+                                  {"stride", result.stride},
+                                  {"mean_negative_logprob", result.mean_negative_logprob},
+                                  {"perplexity", result.perplexity}}));
   return {};
 }
 

@@ -188,7 +188,7 @@ bool is_pack(const std::string& path) {
   return file.read(magic, sizeof magic) && std::memcmp(magic, "NEREIDPK", sizeof magic) == 0;
 }
 
-std::string dump(const Json& value) {
+std::string json_text(const Json& value) {
   return value.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -198,7 +198,7 @@ Result<int> inspect(const InspectOptions& options, Environment& environment) {
   if (is_pack(path)) {
     NEREID_TRY(const Pack pack, Pack::open(path, {}));
     if (options.json) {
-      environment.out.line(dump(pack_json(pack)));
+      environment.out.line(json_text(pack_json(pack)));
     } else {
       print_pack(pack, environment.out);
     }
@@ -206,7 +206,7 @@ Result<int> inspect(const InspectOptions& options, Environment& environment) {
   }
   NEREID_TRY(const auto source, open_model(path));
   if (options.json) {
-    environment.out.line(dump(model_json(*source, options)));
+    environment.out.line(json_text(model_json(*source, options)));
   } else {
     print_model(*source, options, environment.out);
   }

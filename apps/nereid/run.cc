@@ -63,7 +63,7 @@ Result<std::vector<int32_t>> prompt_ids(const Engine& engine, const RunOptions& 
   return encode_conversation(engine, conversation);
 }
 
-std::string describe_json(const Engine& engine, const std::vector<int32_t>& ids,
+std::string reply_as_json(const Engine& engine, const std::vector<int32_t>& ids,
                           const Reply& reply) {
   const Json timings = {
       {"load_seconds", engine.load_seconds()},
@@ -87,7 +87,7 @@ Result<int> run(const RunOptions& options, Environment& environment, Engine& eng
   const Interrupt interrupt;
   NEREID_TRY(const Reply reply, generate_reply(engine, options.sampling, params, interrupt));
   if (options.json) {
-    environment.out.line(describe_json(engine, params.prompt_ids, reply));
+    environment.out.line(reply_as_json(engine, params.prompt_ids, reply));
   } else if (!reply.text.ends_with('\n')) {
     environment.out.write("\n");
   }

@@ -20,7 +20,7 @@ namespace asio = boost::asio;
 
 constexpr int32_t kMostConnectFailures = 5;  // one after another
 constexpr auto kTick = std::chrono::milliseconds(100);
-constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kTimerAsTuple = asio::as_tuple(asio::use_awaitable);
 
 class Runner {
  public:
@@ -107,7 +107,7 @@ class Runner {
       due += std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>(workload_.next_gap(rate, options_.burstiness)));
       arrivals_.expires_at(deadline_ ? std::min(due, *deadline_) : due);
-      if (to_start_ > 0) co_await arrivals_.async_wait(kAsTuple);
+      if (to_start_ > 0) co_await arrivals_.async_wait(kTimerAsTuple);
     }
     is_arriving_ = false;
   }
@@ -134,7 +134,7 @@ class Runner {
   asio::awaitable<void> tick() {
     while (true) {
       ticker_.expires_after(kTick);
-      const auto [failure] = co_await ticker_.async_wait(kAsTuple);
+      const auto [failure] = co_await ticker_.async_wait(kTimerAsTuple);
       if (failure) co_return;
       client_.expire();
       if (hooks_.stop != nullptr && *hooks_.stop && !result_.was_stopped) {

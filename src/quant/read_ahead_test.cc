@@ -8,15 +8,10 @@
 #include <vector>
 
 #include "src/quant/format.h"
+#include "src/quant/testing/counting_pages.h"
 
 namespace nereid::quant {
 namespace {
-
-class CountingPages : public TensorPages {
- public:
-  void release(const StoredTensor& tensor) const override { released.push_back(tensor.name); }
-  mutable std::vector<std::string> released;
-};
 
 class ReadAheadTest : public ::testing::Test {
  protected:

@@ -10,17 +10,12 @@
 #include <vector>
 
 #include "src/device/drivers.h"
+#include "src/quant/testing/counting_pages.h"
 
 namespace nereid::quant {
 namespace {
 
 using ::testing::ElementsAre;
-
-class CountingPages : public TensorPages {
- public:
-  void release(const StoredTensor& tensor) const override { released.push_back(tensor.name); }
-  mutable std::vector<std::string> released;
-};
 
 class WeightTest : public ::testing::Test {
  protected:

@@ -9,7 +9,7 @@
 #include "tests/hostile/gguf_writer.h"
 #include "tests/hostile/temp_folder.h"
 
-namespace nereid::hostile {
+namespace nereid::hostile::gguf_test {
 namespace {
 
 std::string open_error(const std::string& bytes) {
@@ -368,4 +368,4 @@ TEST(BrokenGguf, ChatTemplateOfWrongSyntax) {
 }
 
 }  // namespace
-}  // namespace nereid::hostile
+}  // namespace nereid::hostile::gguf_test

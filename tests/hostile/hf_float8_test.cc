@@ -12,7 +12,7 @@
 #include "tests/hostile/gguf_writer.h"
 #include "tests/hostile/temp_folder.h"
 
-namespace nereid::hostile {
+namespace nereid::hostile::hf_float8_test {
 namespace {
 
 using nlohmann::json;
@@ -274,4 +274,4 @@ INSTANTIATE_TEST_SUITE_P(Scales, Float8Directory, ::testing::ValuesIn(kScales),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
-}  // namespace nereid::hostile
+}  // namespace nereid::hostile::hf_float8_test

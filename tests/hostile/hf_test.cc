@@ -12,7 +12,7 @@
 #include "tests/hostile/gguf_writer.h"
 #include "tests/hostile/temp_folder.h"
 
-namespace nereid::hostile {
+namespace nereid::hostile::hf_test {
 namespace {
 
 using nlohmann::json;
@@ -395,4 +395,4 @@ TEST(BrokenDirectory, TextFiles) {
 }
 
 }  // namespace
-}  // namespace nereid::hostile
+}  // namespace nereid::hostile::hf_test

@@ -7,7 +7,7 @@
 
 #include "tests/hostile/gguf_writer.h"
 
-namespace nereid::hostile {
+namespace nereid::hostile::safetensors_test {
 namespace {
 
 std::string file_of(const std::string& header, size_t data_bytes) {
@@ -133,4 +133,4 @@ TEST(Safetensors, TruncatedAnywhereIsRefused) {
 }
 
 }  // namespace
-}  // namespace nereid::hostile
+}  // namespace nereid::hostile::safetensors_test

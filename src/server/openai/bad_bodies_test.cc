@@ -31,13 +31,13 @@ void expect_refused(Parse parse, std::initializer_list<BadBody> table) {
   }
 }
 
-std::string completion(const std::string& rest) {
+std::string completion_with(const std::string& rest) {
   return R"({"model":"m","prompt":"hi",)" + rest + "}";
 }
-std::string chat(const std::string& rest) {
+std::string chat_with(const std::string& rest) {
   return R"({"model":"m","messages":[{"role":"user","content":"hi"}],)" + rest + "}";
 }
-std::string response(const std::string& rest) {
+std::string response_with(const std::string& rest) {
   return R"({"model":"m","input":"hi",)" + rest + "}";
 }
 std::string repeated(const std::string& text, size_t count) {
@@ -105,9 +105,9 @@ TEST(BadBody, SharedParameters) {
       {"seed", {R"("seed":18446744073709551615)", "seed", "whole number"}},
   };
   for (const auto& [name, bad] : table) {
-    expect_refused(parse_completion, {{completion(bad.body), bad.param, bad.message}});
-    expect_refused(parse_chat, {{chat(bad.body), bad.param, bad.message}});
-    expect_refused(parse_response, {{response(bad.body), bad.param, bad.message}});
+    expect_refused(parse_completion, {{completion_with(bad.body), bad.param, bad.message}});
+    expect_refused(parse_chat, {{chat_with(bad.body), bad.param, bad.message}});
+    expect_refused(parse_response, {{response_with(bad.body), bad.param, bad.message}});
   }
 }
 
@@ -153,8 +153,8 @@ TEST(BadBody, Generation) {
       {R"("store":true)", "store", "expected false"},
   };
   for (const BadBody& bad : table) {
-    expect_refused(parse_completion, {{completion(bad.body), bad.param, bad.message}});
-    expect_refused(parse_chat, {{chat(bad.body), bad.param, bad.message}});
+    expect_refused(parse_completion, {{completion_with(bad.body), bad.param, bad.message}});
+    expect_refused(parse_chat, {{chat_with(bad.body), bad.param, bad.message}});
   }
 }
 
@@ -189,8 +189,8 @@ TEST(BadBody, Constraints) {
       {deep_text, "guided_json", "nesting of more than 64"},
   };
   for (const BadBody& bad : table) {
-    expect_refused(parse_completion, {{completion(bad.body), bad.param, bad.message}});
-    expect_refused(parse_chat, {{chat(bad.body), bad.param, bad.message}});
+    expect_refused(parse_completion, {{completion_with(bad.body), bad.param, bad.message}});
+    expect_refused(parse_chat, {{chat_with(bad.body), bad.param, bad.message}});
   }
 }
 
@@ -211,14 +211,14 @@ TEST(BadBody, Completion) {
        {R"({"model":"m","prompt":["a","b","c","d","e"]})", "prompt", "at most 4"},
        {R"({"model":"m","prompt":[)" + repeated("1,", 1000) + "1]}", "prompt", "context is 1000"},
        {R"({"model":"m","prompt":["a","b"],"n":5})", "n", "at most 8 in all"},
-       {completion(R"("logprobs":-1)"), "logprobs", "found -1"},
-       {completion(R"("logprobs":6)"), "logprobs", "from 0 to 5"},
-       {completion(R"("logprobs":true)"), "logprobs", "found true"},
-       {completion(R"("best_of":20)"), "best_of", "found 20, expected the same as n (1)"},
-       {completion(R"("best_of":0)"), "best_of", "found 0"},
-       {completion(R"("max_tokens":0)"), "max_tokens", "found 0"},
-       {completion(R"("echo":"yes")"), "echo", "expected true or false"},
-       {completion(R"("messages":[])"), "messages", "unknown parameter"}});
+       {completion_with(R"("logprobs":-1)"), "logprobs", "found -1"},
+       {completion_with(R"("logprobs":6)"), "logprobs", "from 0 to 5"},
+       {completion_with(R"("logprobs":true)"), "logprobs", "found true"},
+       {completion_with(R"("best_of":20)"), "best_of", "found 20, expected the same as n (1)"},
+       {completion_with(R"("best_of":0)"), "best_of", "found 0"},
+       {completion_with(R"("max_tokens":0)"), "max_tokens", "found 0"},
+       {completion_with(R"("echo":"yes")"), "echo", "expected true or false"},
+       {completion_with(R"("messages":[])"), "messages", "unknown parameter"}});
 }
 
 TEST(BadBody, Messages) {
@@ -265,36 +265,36 @@ TEST(BadBody, Messages) {
        {messages("[" + repeated(R"({"role":"user","content":"x"},)", 32) +
                  R"({"role":"user","content":"x"}])"),
         "messages", "found 33 entries, expected at most 32"},
-       {chat(R"("prompt":"x")"), "prompt", "unknown parameter"},
-       {chat(R"("logprobs":5)"), "logprobs", "expected true or false"},
-       {chat(R"("top_logprobs":2)"), "top_logprobs", "only allowed with"},
-       {chat(R"("logprobs":true,"top_logprobs":21)"), "top_logprobs", "from 0 to 5"},
-       {chat(R"("max_tokens":0)"), "max_tokens", "found 0"},
-       {chat(R"("max_tokens":5,"max_completion_tokens":6)"), "max_tokens",
+       {chat_with(R"("prompt":"x")"), "prompt", "unknown parameter"},
+       {chat_with(R"("logprobs":5)"), "logprobs", "expected true or false"},
+       {chat_with(R"("top_logprobs":2)"), "top_logprobs", "only allowed with"},
+       {chat_with(R"("logprobs":true,"top_logprobs":21)"), "top_logprobs", "from 0 to 5"},
+       {chat_with(R"("max_tokens":0)"), "max_tokens", "found 0"},
+       {chat_with(R"("max_tokens":5,"max_completion_tokens":6)"), "max_tokens",
         "found 5, but max_completion_tokens is 6"},
-       {chat(R"("chat_template_kwargs":{"messages":[]})"), "chat_template_kwargs.messages",
+       {chat_with(R"("chat_template_kwargs":{"messages":[]})"), "chat_template_kwargs.messages",
         "parameter of its own"},
-       {chat(R"("chat_template_kwargs":[])"), "chat_template_kwargs", "expected an object"},
-       {chat(R"("chat_template":"{% for x in range(1e9) %}{% endfor %}")"), "chat_template",
+       {chat_with(R"("chat_template_kwargs":[])"), "chat_template_kwargs", "expected an object"},
+       {chat_with(R"("chat_template":"{% for x in range(1e9) %}{% endfor %}")"), "chat_template",
         "not supported"},
-       {chat(R"("functions":[])"), "functions", "not supported"},
-       {chat(R"("modalities":["text","audio"])"), "modalities", "nothing else is supported"},
-       {chat(R"("service_tier":"flex")"), "service_tier", "nothing else is supported"}});
+       {chat_with(R"("functions":[])"), "functions", "not supported"},
+       {chat_with(R"("modalities":["text","audio"])"), "modalities", "nothing else is supported"},
+       {chat_with(R"("service_tier":"flex")"), "service_tier", "nothing else is supported"}});
 }
 
 TEST(BadBody, Tools) {
   const auto tool = [](const std::string& function) {
-    return chat(R"("tools":[{"type":"function","function":)" + function + "}]");
+    return chat_with(R"("tools":[{"type":"function","function":)" + function + "}]");
   };
   const std::string good = R"("tools":[{"type":"function","function":{"name":"f"}}],)";
   expect_refused(
       parse_chat,
-      {{chat(R"("tools":{})"), "tools", "expected an array"},
-       {chat(R"("tools":[1])"), "tools[0]", "found 1"},
-       {chat(R"("tools":[{}])"), "tools[0].type", "missing"},
-       {chat(R"("tools":[{"type":"web_search"}])"), "tools[0].type", "found 'web_search'"},
-       {chat(R"("tools":[{"type":"function"}])"), "tools[0].function", "missing"},
-       {chat(
+      {{chat_with(R"("tools":{})"), "tools", "expected an array"},
+       {chat_with(R"("tools":[1])"), "tools[0]", "found 1"},
+       {chat_with(R"("tools":[{}])"), "tools[0].type", "missing"},
+       {chat_with(R"("tools":[{"type":"web_search"}])"), "tools[0].type", "found 'web_search'"},
+       {chat_with(R"("tools":[{"type":"function"}])"), "tools[0].function", "missing"},
+       {chat_with(
             R"("tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}])"),
         "tools[1].function.name", "found 'f' twice"},
        {tool("{}"), "tools[0].function.name", "missing"},
@@ -303,15 +303,16 @@ TEST(BadBody, Tools) {
        {tool(R"({"name":"f","parameters":"x"})"), "tools[0].function.parameters", "an object"},
        {tool(R"({"name":"f","code":"x"})"), "tools[0].function.code", "unknown"},
        {tool(R"({"name":"f","strict":1})"), "tools[0].function.strict", "true or false"},
-       {chat(R"("tool_choice":"required")"), "tool_choice", "tools is empty"},
-       {chat(good + R"("tool_choice":"any")"), "tool_choice", "found 'any'"},
-       {chat(good + R"("tool_choice":7)"), "tool_choice", "found 7"},
-       {chat(good + R"("tool_choice":{"type":"function","function":{"name":"g"}})"), "tool_choice",
-        "found 'g'"},
-       {chat(good + R"("tool_choice":{"type":"function"})"), "tool_choice.function", "missing"},
-       {chat(good + R"("parallel_tool_calls":1)"), "parallel_tool_calls", "true or false"},
-       {chat(good + R"("guided_regex":"a")"), "guided_regex", "cannot be combined with tools"},
-       {chat(good + R"("tool_choice":"required","response_format":{"type":"json_object"})"),
+       {chat_with(R"("tool_choice":"required")"), "tool_choice", "tools is empty"},
+       {chat_with(good + R"("tool_choice":"any")"), "tool_choice", "found 'any'"},
+       {chat_with(good + R"("tool_choice":7)"), "tool_choice", "found 7"},
+       {chat_with(good + R"("tool_choice":{"type":"function","function":{"name":"g"}})"),
+        "tool_choice", "found 'g'"},
+       {chat_with(good + R"("tool_choice":{"type":"function"})"), "tool_choice.function",
+        "missing"},
+       {chat_with(good + R"("parallel_tool_calls":1)"), "parallel_tool_calls", "true or false"},
+       {chat_with(good + R"("guided_regex":"a")"), "guided_regex", "cannot be combined with tools"},
+       {chat_with(good + R"("tool_choice":"required","response_format":{"type":"json_object"})"),
         "response_format", "demands a call"}});
 }
 
@@ -336,21 +337,23 @@ TEST(BadBody, Response) {
        {item(R"("type":"function_call","name":"f","arguments":"{}")"), "input[0].call_id",
         "missing"},
        {item(R"("type":"function_call_output","call_id":"c")"), "input[0].output", "missing"},
-       {response(R"("previous_response_id":"resp_1")"), "previous_response_id", "not supported"},
-       {response(R"("conversation":"c")"), "conversation", "not supported"},
-       {response(R"("store":true)"), "store", "found true, expected false"},
-       {response(R"("background":true)"), "background", "expected false"},
-       {response(R"("include":["reasoning.encrypted_content"])"), "include", "expected []"},
-       {response(R"("truncation":"auto")"), "truncation", "\"disabled\""},
-       {response(R"("reasoning":{"effort":"high"})"), "reasoning", "not supported"},
-       {response(R"("max_output_tokens":0)"), "max_output_tokens", "found 0"},
-       {response(R"("max_tokens":5)"), "max_tokens", "unknown parameter"},
-       {response(R"("n":2)"), "n", "unknown parameter"},
-       {response(R"("metadata":7)"), "metadata", "expected an object"},
-       {response(R"("text":{"format":{"type":"json_schema","name":"x"}})"), "text.format.schema",
-        "missing"},
-       {response(R"("tools":[{"type":"file_search"}])"), "tools[0].type", "found 'file_search'"},
-       {response(R"("tools":[{"type":"function"}])"), "tools[0].name", "missing"}});
+       {response_with(R"("previous_response_id":"resp_1")"), "previous_response_id",
+        "not supported"},
+       {response_with(R"("conversation":"c")"), "conversation", "not supported"},
+       {response_with(R"("store":true)"), "store", "found true, expected false"},
+       {response_with(R"("background":true)"), "background", "expected false"},
+       {response_with(R"("include":["reasoning.encrypted_content"])"), "include", "expected []"},
+       {response_with(R"("truncation":"auto")"), "truncation", "\"disabled\""},
+       {response_with(R"("reasoning":{"effort":"high"})"), "reasoning", "not supported"},
+       {response_with(R"("max_output_tokens":0)"), "max_output_tokens", "found 0"},
+       {response_with(R"("max_tokens":5)"), "max_tokens", "unknown parameter"},
+       {response_with(R"("n":2)"), "n", "unknown parameter"},
+       {response_with(R"("metadata":7)"), "metadata", "expected an object"},
+       {response_with(R"("text":{"format":{"type":"json_schema","name":"x"}})"),
+        "text.format.schema", "missing"},
+       {response_with(R"("tools":[{"type":"file_search"}])"), "tools[0].type",
+        "found 'file_search'"},
+       {response_with(R"("tools":[{"type":"function"}])"), "tools[0].name", "missing"}});
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ constexpr std::string_view kTextPart[] = {"text"};
 constexpr std::string_view kAssistantPart[] = {"text", "refusal"};
 
 // What the official client gives back of an answer, and asks for nothing.
-constexpr KnownField kOthers[] = {
+constexpr KnownField kOtherMessageFields[] = {
     {"audio"}, {"function_call"}, {"annotations", Unread::kOnlyDefault, "[]"}};
 
 // [{"id", "type": "function", "function": {"name", "arguments"}}, ...]
@@ -63,7 +63,7 @@ Json read_message(Fields& message, const ApiModel& model) {
   message.check_known(assistant ? std::span<const std::string_view>(kAssistant)
                       : tool    ? std::span<const std::string_view>(kTool)
                                 : std::span<const std::string_view>(kUser),
-                      kOthers);
+                      kOtherMessageFields);
   Json out = {{"role", *role == "developer" ? "system" : *role}};
   auto content = read_content(message, "content",
                               assistant ? std::span<const std::string_view>(kAssistantPart)

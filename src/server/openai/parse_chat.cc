@@ -8,7 +8,7 @@
 namespace nereid::openai {
 namespace {
 
-constexpr KnownField kOthers[] = {
+constexpr KnownField kOtherChatFields[] = {
     {"user", Unread::kAccepted},
     {"metadata", Unread::kAccepted},
     {"safety_identifier", Unread::kAccepted},
@@ -66,7 +66,7 @@ void read_template_variables(Fields& body, ChatRequest& out) {
 }
 
 // Calls of tools that the model may make are text, which a constraint on the text would forbid.
-void check_combination(Fields& body, const ChatRequest& out) {
+void check_chat_combination(Fields& body, const ChatRequest& out) {
   const auto& constraint = out.generation.constraint;
   if (!constraint || out.tools.choice == ToolChoice::kNone) return;
   const bool json = constraint->kind == text::GrammarKind::kJsonObject ||
@@ -90,7 +90,7 @@ ApiResult<ChatRequest> parse_chat(std::string_view text, const ApiModel& model) 
   read.insert(read.end(), {"messages", "logprobs", "top_logprobs", "max_tokens",
                            "max_completion_tokens", "add_generation_prompt", "chat_template_kwargs",
                            "tools", "tool_choice", "parallel_tool_calls"});
-  body.check_known(read, kOthers);
+  body.check_known(read, kOtherChatFields);
   ChatRequest out;
   read_generation(body, model, out.generation);
   read_messages(body, model, out.messages);
@@ -98,7 +98,7 @@ ApiResult<ChatRequest> parse_chat(std::string_view text, const ApiModel& model) 
   read_max_tokens(body, model, out.generation);
   read_template_variables(body, out);
   read_tools(body, model, out.tools);
-  check_combination(body, out);
+  check_chat_combination(body, out);
   if (failure) return std::unexpected(std::move(*failure));
   return out;
 }

@@ -5,7 +5,7 @@
 namespace nereid::openai {
 namespace {
 
-constexpr KnownField kOthers[] = {
+constexpr KnownField kOtherCompletionFields[] = {
     {"user", Unread::kAccepted},
     {"store", Unread::kOnlyDefault, "false"},
     {"suffix"},
@@ -93,7 +93,7 @@ ApiResult<CompletionRequest> parse_completion(std::string_view text, const ApiMo
   Fields body(document, "", failure);
   std::vector<std::string_view> read(generation_names().begin(), generation_names().end());
   read.insert(read.end(), {"prompt", "echo", "logprobs", "max_tokens", "best_of"});
-  body.check_known(read, kOthers);
+  body.check_known(read, kOtherCompletionFields);
   CompletionRequest out;
   read_generation(body, model, out.generation);
   read_prompts(body, model, out.prompts);

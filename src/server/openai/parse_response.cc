@@ -29,7 +29,7 @@ constexpr std::string_view kRead[] = {"model",
                                       "metadata",
                                       "user"};
 
-constexpr KnownField kOthers[] = {
+constexpr KnownField kOtherResponseFields[] = {
     {"safety_identifier", Unread::kAccepted},
     {"prompt_cache_key", Unread::kAccepted},
     {"store", Unread::kOnlyDefault, "false"},
@@ -193,7 +193,7 @@ Json echo(const Json& body, const ResponsesRequest& request) {
           {"user", given("user", nullptr)}};
 }
 
-void check_combination(Fields& body, const ChatRequest& chat) {
+void check_response_combination(Fields& body, const ChatRequest& chat) {
   if (chat.generation.constraint && chat.tools.choice != ToolChoice::kNone &&
       chat.tools.choice != ToolChoice::kAuto) {
     body.fail("text.format", "invalid_value",
@@ -207,7 +207,7 @@ ApiResult<ResponsesRequest> parse_response(std::string_view text, const ApiModel
   API_TRY(const Json document, parse_body(text, {.max_nesting = model.limits.max_nesting}));
   std::optional<ApiError> failure;
   Fields body(document, "", failure);
-  body.check_known(kRead, kOthers);
+  body.check_known(kRead, kOtherResponseFields);
   ResponsesRequest out;
   GenerationRequest& generation = out.chat.generation;
   read_generation(body, model, generation);
@@ -217,7 +217,7 @@ ApiResult<ResponsesRequest> parse_response(std::string_view text, const ApiModel
   }
   read_text(body, model, generation);
   read_flat_tools(body, model, out.chat.tools);
-  check_combination(body, out.chat);
+  check_response_combination(body, out.chat);
   body.object("metadata");
   body.string("user");
   if (failure) return std::unexpected(std::move(*failure));

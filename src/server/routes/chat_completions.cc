@@ -10,7 +10,7 @@
 namespace nereid::server {
 namespace {
 
-constexpr size_t kLargeBody = 16384;  // parsed by another thread
+constexpr size_t kLargeChat = 16384;  // parsed by another thread
 
 // {"content": [...], "refusal": null} of the entries so far; empty without any.
 std::string wrapped_logprobs(const std::string& entries) {
@@ -83,7 +83,7 @@ Awaitable<> handle_chat_completions(Exchange& exchange, ServerContext& context) 
   openai::ModelText& text = *context.text;
   const size_t size = exchange.body().size();
   const auto parse = [&] { return openai::parse_chat(exchange.body(), text.model()); };
-  auto request = size > kLargeBody ? co_await offload(context.workers, parse) : parse();
+  auto request = size > kLargeChat ? co_await offload(context.workers, parse) : parse();
   if (!request) {
     co_await answer_error(exchange, std::move(request.error()));
     co_return;

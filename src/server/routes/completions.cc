@@ -15,7 +15,7 @@ using openai::ApiResult;
 using openai::CompletionRequest;
 
 // Bodies larger than this are worked on by another thread.
-constexpr size_t kLargeBody = 2048;
+constexpr size_t kLargeCompletion = 2048;
 
 struct Prepared {
   CompletionRequest request;
@@ -42,8 +42,8 @@ ApiResult<Prepared> prepare(const std::string& body, openai::ModelText& text) {
 
 // Grammars take long, whatever the size of the body.
 bool is_long_work(const std::string& body) {
-  return body.size() > kLargeBody || body.contains("guided_") || body.contains("response_format") ||
-         body.contains("structured_outputs");
+  return body.size() > kLargeCompletion || body.contains("guided_") ||
+         body.contains("response_format") || body.contains("structured_outputs");
 }
 
 // What completions add to the choices' deltas: the prompt, with echo, and log-probabilities in

@@ -12,7 +12,7 @@
 namespace nereid::server {
 namespace {
 
-constexpr size_t kLargeBody = 16384;  // parsed by another thread
+constexpr size_t kLargeResponse = 16384;  // parsed by another thread
 
 Awaitable<> answer(Exchange& exchange, GenerationJob& job, openai::ResponseOutput& output,
                    bool stream) {
@@ -52,7 +52,7 @@ Awaitable<> handle_responses(Exchange& exchange, ServerContext& context) {
   openai::ModelText& text = *context.text;
   const size_t size = exchange.body().size();
   const auto parse = [&] { return openai::parse_response(exchange.body(), text.model()); };
-  auto request = size > kLargeBody ? co_await offload(context.workers, parse) : parse();
+  auto request = size > kLargeResponse ? co_await offload(context.workers, parse) : parse();
   if (!request) {
     co_await answer_error(exchange, std::move(request.error()));
     co_return;
