@@ -15,7 +15,7 @@ constexpr uint64_t kFlagBytes = uint64_t{64} << 10;     // of a workspace, kerne
 constexpr uint64_t kComparedBytes = uint64_t{1} << 20;  // of each array that is written
 constexpr uint64_t kRandomBytes = uint64_t{32} << 20;   // repeated in larger arrays
 
-// The same kRandomBytes for every array of a type, made once.
+// The same kRandomBytes for every array of a type, made once; integers of 32 bits count up.
 std::span<const std::byte> random_bytes(DType dtype) {
   static std::map<DType, std::vector<std::byte>> all;
   std::vector<std::byte>& made = all[dtype];
@@ -26,6 +26,7 @@ std::span<const std::byte> random_bytes(DType dtype) {
   for (uint64_t at = 0; at < made.size(); at += dtype_size(dtype)) {
     uint64_t bits = random();
     const auto value = std::bit_cast<uint32_t>(unit(random));
+    if (dtype == DType::kI32) bits = at / sizeof(int32_t);  // places: of tokens, in a cache
     if (dtype == DType::kF32) bits = value;
     if (dtype == DType::kBF16) bits = value >> 16;
     if (dtype == DType::kF16) bits = 0x3000U | (bits & 0x8BFFU);  // 1/8 to 1/2, either sign

@@ -37,13 +37,14 @@ def rope_table_kernel(
 
 
 @triton.jit
-def _rotate_head(
-    source, target, norm_weight, cos, sin, eps,
+def _rotate_heads(
+    source, target, target_stride, first_head, heads, norm_weight, cos, sin, eps,
     head_dim: tl.constexpr, rotary_dim: tl.constexpr, interleaved: tl.constexpr, has_norm: tl.constexpr,
-    HALF: tl.constexpr, HEAD: tl.constexpr,
+    HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
 ):  # fmt: skip
-    """target[:head_dim] = rotation of source[:head_dim], normalised first where has_norm.
-    cos, sin: (rotary_dim / 2) of the row's position."""
+    """Heads first_head to first_head + HEADS, those below `heads`: target[head * target_stride :][:head_dim] = rotation
+    of source[head * head_dim :][:head_dim], normalised first where has_norm. cos, sin: (rotary_dim / 2) of the row's
+    position."""
     half: tl.constexpr = rotary_dim // 2
     if interleaved:
         # Every element with its partner in the other half of its pair: contiguous apart from a swap.
@@ -58,34 +59,39 @@ def _rotate_head(
         in_first = first < half
         second = first + half
         frequency = first
-    x = tl.load(source + first, mask=in_first, other=0.0).to(tl.float32)
-    y = tl.load(source + second, mask=in_first, other=0.0).to(tl.float32)
+    c = tl.load(cos + frequency, mask=in_first, other=0.0)[None, :]
+    s = tl.load(sin + frequency, mask=in_first, other=0.0)[None, :]
+    if interleaved:
+        s = tl.where((first < second)[None, :], -s, s)
+    head = first_head + tl.arange(0, HEADS)[:, None]
+    source += head * head_dim
+    target += head * target_stride
+    inside = (head < heads) & in_first[None, :]
+    x = tl.load(source + first[None, :], mask=inside, other=0.0).to(tl.float32)
+    y = tl.load(source + second[None, :], mask=inside, other=0.0).to(tl.float32)
     if rotary_dim < head_dim:
         element = tl.arange(0, HEAD)
         in_rest = (element >= rotary_dim) & (element < head_dim)
-        rest = tl.load(source + element, mask=in_rest, other=0.0).to(tl.float32)
+        inside_rest = (head < heads) & in_rest[None, :]
+        rest = tl.load(source + element[None, :], mask=inside_rest, other=0.0).to(tl.float32)
     if has_norm:
-        total = tl.sum(x * x, axis=0)
+        total = tl.sum(x * x, axis=1)
         if not interleaved:
-            total += tl.sum(y * y, axis=0)
+            total += tl.sum(y * y, axis=1)
         if rotary_dim < head_dim:
-            total += tl.sum(rest * rest, axis=0)
-        scale = tl.rsqrt(total / head_dim + eps)
-        x = x * scale * tl.load(norm_weight + first, mask=in_first, other=0.0).to(tl.float32)
-        y = y * scale * tl.load(norm_weight + second, mask=in_first, other=0.0).to(tl.float32)
-    c = tl.load(cos + frequency, mask=in_first, other=0.0)
-    s = tl.load(sin + frequency, mask=in_first, other=0.0)
+            total += tl.sum(rest * rest, axis=1)
+        scale = tl.rsqrt(total / head_dim + eps)[:, None]
+        x = x * scale * tl.load(norm_weight + first, mask=in_first, other=0.0).to(tl.float32)[None, :]
+        y = y * scale * tl.load(norm_weight + second, mask=in_first, other=0.0).to(tl.float32)[None, :]
     if interleaved:
-        turned = x * c + y * tl.where(first < second, -s, s)
-        tl.store(target + first, narrow(turned, target.dtype.element_ty), mask=in_first)
+        tl.store(target + first[None, :], narrow(x * c + y * s, target.dtype.element_ty), mask=inside)
     else:
-        tl.store(target + first, narrow(x * c - y * s, target.dtype.element_ty), mask=in_first)
-        tl.store(target + second, narrow(y * c + x * s, target.dtype.element_ty), mask=in_first)
+        tl.store(target + first[None, :], narrow(x * c - y * s, target.dtype.element_ty), mask=inside)
+        tl.store(target + second[None, :], narrow(y * c + x * s, target.dtype.element_ty), mask=inside)
     if rotary_dim < head_dim:
         if has_norm:
-            weight = tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)
-            rest = rest * scale * weight
-        tl.store(target + element, narrow(rest, target.dtype.element_ty), mask=in_rest)
+            rest = rest * scale * tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)[None, :]
+        tl.store(target + element[None, :], narrow(rest, target.dtype.element_ty), mask=inside_rest)
 
 
 @triton.jit
@@ -93,33 +99,35 @@ def rope_kv_write_kernel(
     qkv, q_out, k_cache, v_cache, positions, slots, cos, sin, q_norm, k_norm, rows, qkv_stride, q_stride, eps,
     q_heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, rotary_dim: tl.constexpr,
     page_size: tl.constexpr, interleaved: tl.constexpr, has_qk_norm: tl.constexpr,
-    ROWS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
+    ROWS: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
 ):  # fmt: skip
     first_row = tl.program_id(0) * ROWS
-    element = tl.arange(0, HEAD)
-    in_head = element < head_dim
+    element = tl.arange(0, HEAD)[None, :]
     for row in range(first_row, tl.minimum(first_row + ROWS, rows)):
         table = tl.load(positions + row).to(tl.int64) * (rotary_dim // 2)
         source = qkv + row.to(tl.int64) * qkv_stride
-        for head in range(0, q_heads):
-            _rotate_head(
-                source + head * head_dim, q_out + row.to(tl.int64) * q_stride + head * head_dim, q_norm,
-                cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HALF, HEAD,
+        for head in range(0, q_heads, HEADS):
+            _rotate_heads(
+                source, q_out + row.to(tl.int64) * q_stride, head_dim, head, q_heads, q_norm,
+                cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HEADS, HALF, HEAD,
             )  # fmt: skip
         slot = tl.load(slots + row)
         if slot >= 0:
             page, in_page = slot // page_size, slot % page_size
             k_source = source + q_heads * head_dim
             v_source = k_source + kv_heads * head_dim
-            for head in range(0, kv_heads):
-                target = ((page.to(tl.int64) * kv_heads + head) * page_size + in_page) * head_dim
-                _rotate_head(
-                    k_source + head * head_dim, k_cache + target, k_norm,
-                    cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HALF, HEAD,
+            target = (page.to(tl.int64) * kv_heads * page_size + in_page) * head_dim
+            target_stride: tl.constexpr = page_size * head_dim
+            for head in range(0, kv_heads, HEADS):
+                _rotate_heads(
+                    k_source, k_cache + target, target_stride, head, kv_heads, k_norm,
+                    cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HEADS, HALF, HEAD,
                 )  # fmt: skip
-                v = tl.load(v_source + head * head_dim + element, mask=in_head, other=0.0)
+                heads = head + tl.arange(0, HEADS)[:, None]
+                inside = (heads < kv_heads) & (element < head_dim)
+                v = tl.load(v_source + heads * head_dim + element, mask=inside, other=0.0)
                 v = narrow(v.to(tl.float32), v_cache.dtype.element_ty)
-                tl.store(v_cache + target + element, v, mask=in_head)
+                tl.store(v_cache + target + heads * target_stride + element, v, mask=inside)
 
 
 # --- references -----------------------------------------------------------------------------------
@@ -339,7 +347,11 @@ ROPE_KV_WRITE = Kernel(
     reference=rope_kv_write_reference,
     cases=rope_kv_write_cases,
     default_tiles=[
-        {"ROWS": 1, "HALF": "next_pow2(rotary_dim // 2)", "HEAD": "next_pow2(head_dim)", "num_warps": 1}
+        # In one warp, which may change interleaved pairs in place.
+        {"when": "interleaved", "ROWS": 1, "HEADS": 1, "HALF": "next_pow2(rotary_dim // 2)", "HEAD": "next_pow2(head_dim)",
+         "num_warps": 1},
+        {"ROWS": 1, "HEADS": "min(next_pow2(q_heads), 16)", "HALF": "next_pow2(rotary_dim // 2)",
+         "HEAD": "next_pow2(head_dim)", "num_warps": 4},
     ],
 )  # fmt: skip
 

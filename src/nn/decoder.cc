@@ -146,7 +146,7 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
   NEREID_RETURN_IF_ERROR(norm(residual(rows), weights.input_norm, readers, kFineTerms));
 
   launcher_->set_role("qkv");
-  const Tensor qkv(DType::kF32, {rows, attention.qkv_size()}, activations_.qkv.ptr());
+  const Tensor qkv(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
     NEREID_RETURN_IF_ERROR(
         ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, kFineTerms, rows),

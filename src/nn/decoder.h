@@ -26,6 +26,7 @@ struct DecoderLimits {
 
 struct DecoderTypes {
   DType compute = DType::kF32;  // inputs of matrix products and attention
+  DType projected = DType::kF32;  // q, k, v before RoPE
   DType cache = DType::kF32;
   // Layers whose weights are group-quantised take their input as 8-bit codes
   // (ops/activation_rows.h).
@@ -47,7 +48,7 @@ struct LinearInput {
 struct Activations {
   Buffer residual;          // f32 [max_rows, hidden]
   LinearInput normed;       // [max_rows, hidden]
-  Buffer qkv;               // f32 [max_rows, q + 2 kv]
+  Buffer qkv;               // projected [max_rows, q + 2 kv]
   Buffer q;                 // compute [max_rows, q]
   LinearInput attention;    // [max_rows, q]
   Buffer partial;           // f32 [decode_split_rows, num_heads, head_dim], by row, head, split

@@ -49,7 +49,7 @@ Status Decoder::allocate() {
   const int64_t split_rows = limits_.decode_split_rows * attention.num_heads;
   Activations& a = activations_;
   NEREID_RETURN_IF_ERROR(make(a.residual, DType::kF32, rows, spec_.hidden_size));
-  NEREID_RETURN_IF_ERROR(make(a.qkv, DType::kF32, rows, attention.qkv_size()));
+  NEREID_RETURN_IF_ERROR(make(a.qkv, types_.projected, rows, attention.qkv_size()));
   NEREID_RETURN_IF_ERROR(make(a.q, types_.compute, rows, attention.q_size()));
   NEREID_RETURN_IF_ERROR(make(a.partial, DType::kF32, split_rows, attention.head_dim));
   NEREID_RETURN_IF_ERROR(make(a.lse, DType::kF32, split_rows, 1));
