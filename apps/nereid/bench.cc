@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 
 struct BenchOptions {
   ModelOptions model;
-  int32_t prefill = 512, decode = 128, context = 0, repeat = 3;
+  int32_t prefill = 512, decode = 128, context = 0, repeat = 3, max_step_tokens = 0;
   std::vector<int32_t> batches{1};
   bool json = false, operators = false, limits = true;
 };
@@ -203,6 +203,7 @@ Result<int> bench(const BenchOptions& options, Environment& environment) {
   }
   const LoadNeeds needs = {.max_batch = std::ranges::max(options.batches),
                            .min_context = std::max(options.prefill, static_cast<int32_t>(decoded)),
+                           .max_step_tokens = options.max_step_tokens,
                            .profile = true};
   return with_engine(environment, options.model, needs, [&](Engine& engine) -> Result<int> {
     if (options.operators) return bench_operators(engine, options, environment.out);
@@ -234,6 +235,11 @@ void add_bench(CLI::App& app, Environment& environment) {
   command->add_option("--batch", options->batches, "Sequences at once, such as 1,8,32")
       ->delimiter(',')
       ->check(whole_number(1))
+      ->capture_default_str();
+  command
+      ->add_option("--max-step-tokens", options->max_step_tokens,
+                   "Tokens of a prompt computed in one step; 0: 512, on GPUs 2048")
+      ->check(whole_number(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--repeat", options->repeat, "Repetitions that count")
       ->check(whole_number(1, 1000))

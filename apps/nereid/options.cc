@@ -133,6 +133,7 @@ Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& n
   if (load.max_context == 0 && needs.min_context > 0) load.max_context = needs.min_context;
   load.max_batch = needs.max_batch;
   load.profile = needs.profile;
+  load.max_step_tokens = needs.max_step_tokens;
   load.pack_path = options.pack;
   load.trace_path = options.trace;
   return load;

@@ -36,6 +36,7 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 struct LoadNeeds {
   int32_t max_batch = 1;
   int32_t min_context = 0;
+  int32_t max_step_tokens = 0;
   bool profile = false;  // Engine::profile will be called
 };
 Result<LoadOptions> load_options(const ModelOptions& options, const LoadNeeds& needs);

@@ -25,7 +25,7 @@ struct DecoderLimits {
 };
 
 struct DecoderTypes {
-  DType compute = DType::kF32;  // inputs of matrix products and attention
+  DType compute = DType::kF32;    // inputs of matrix products and attention
   DType projected = DType::kF32;  // q, k, v before RoPE
   DType cache = DType::kF32;
   // Layers whose weights are group-quantised take their input as 8-bit codes
