@@ -37,8 +37,9 @@ CLI::Option* add_count(CLI::App& command, const char* flag, T& value, int64_t le
 void add_engine_flags(CLI::App& command, ServeOptions& options) {
   ServingOptions& serving = options.serving;
   add_count(command, "--max-sequences", serving.max_sequences, 1, 1024, "Choices computed at once");
-  add_count(command, "--max-step-tokens", serving.max_step_tokens, 1, 1 << 20,
-            "Tokens computed in one step; long prompts are spread over several");
+  add_count(
+      command, "--max-step-tokens", serving.max_step_tokens, 0, 1 << 20,
+      "Tokens computed in one step; long prompts are spread over several. 0: 512, on GPUs 2048");
   add_count(command, "--max-waiting", serving.max_waiting, 0, 1 << 20,
             "Requests that wait; more are refused with 429");
   add_count(command, "--cache-tokens", serving.cache_tokens, 0, kMaxTokens,

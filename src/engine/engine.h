@@ -38,7 +38,7 @@ struct LoadOptions {
       cache_dtype;              // of the KV cache: kF32, kBF16, kF16, kF8E4M3; none: as computed
   int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
   int32_t max_batch = 1;        // sequences decoded together
-  int32_t max_step_tokens = 0;  // computed in one step; 0: 512, on GPUs 2048
+  int32_t max_step_tokens = 0;  // computed in one step; 0: what suits the device
   // The KV cache serves requests that come and go: it may hold less than max_batch sequences of
   // max_context, and what it holds of ended ones is of use.
   bool shared_cache = false;

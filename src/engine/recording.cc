@@ -64,8 +64,11 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                       (!config.quantization || config.quantization->float8_activations);
   // Half of the bytes; on CPUs, where a step's rows stay in the cache, not worth its rounding.
   // Parts of a row must begin where the copy engines of GPUs can store, every 16 bytes.
-  const bool narrow =
-      compute == DType::kBF16 && target_is_gpu(device.target) && config.head_dim % 8 == 0;
+  const bool gpu = target_is_gpu(device.target);
+  const bool narrow = compute == DType::kBF16 && gpu && config.head_dim % 8 == 0;
+  // A long prompt must not hold up running replies for long.
+  constexpr int32_t kGpuServingRows = 2048;
+  const bool chosen = options.max_step_tokens == 0 && options.shared_cache && gpu;
   return RunnerOptions{.types = {.compute = compute,
                                  .projected = narrow ? DType::kBF16 : DType::kF32,
                                  .cache = options.cache_dtype.value_or(compute),
@@ -73,7 +76,7 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                  .float8 = float8},
                        .max_context = max_context,
                        .max_batch = options.max_batch,
-                       .max_rows = options.max_step_tokens};
+                       .max_rows = chosen ? kGpuServingRows : options.max_step_tokens};
 }
 
 CacheDemand cache_demand(const LoadOptions& options, const RunnerOptions& runner) {

@@ -12,9 +12,9 @@ namespace nereid {
 
 namespace {
 
-// Steps for a GPU: rows enough for its matrix instructions, programs enough for its processors. The
-// splits were the best of those tried on an H200 (docs/devices.md).
-constexpr int32_t kGpuMaxRows = 2048, kGpuPrefillTileRows = 128, kGpuSplitTokens = 64;
+// Steps for a GPU: rows enough for its matrix instructions, programs enough for its processors.
+// Rows and splits were the best of those tried on an H200 (docs/devices.md).
+constexpr int32_t kGpuMaxRows = 8192, kGpuPrefillTileRows = 128, kGpuSplitTokens = 64;
 const std::vector<SplitRule>& gpu_splits() {
   static const std::vector<SplitRule> rules = {{2, 32}, {16, 8}, {INT32_MAX, 4}};
   return rules;

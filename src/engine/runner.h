@@ -23,7 +23,7 @@ struct RunnerOptions {
   nn::DecoderTypes types;
   int32_t max_context = 0;  // positions of a sequence
   int32_t max_batch = 1;    // sequences
-  int32_t max_rows = 0;     // tokens of a step; 0: kMaxRows
+  int32_t max_rows = 0;     // tokens of a step; 0: kMaxRows, more on GPUs
   int32_t num_pages = 0;    // of the KV cache
 };
 

@@ -103,10 +103,10 @@ struct ServingStats {
 };
 
 struct ServingOptions {
-  int32_t max_sequences = 64;     // choices that run at once
-  int32_t max_step_tokens = 512;  // token budget of a step
-  int32_t max_waiting = 256;      // requests that wait; more are refused
-  int64_t cache_tokens = 0;       // size of the KV cache; 0: what the memory plan gives
+  int32_t max_sequences = 64;   // choices that run at once
+  int32_t max_step_tokens = 0;  // token budget of a step; 0: 512, on GPUs 2048
+  int32_t max_waiting = 256;    // requests that wait; more are refused
+  int64_t cache_tokens = 0;     // size of the KV cache; 0: what the memory plan gives
   bool prefix_cache = true;
 };
 

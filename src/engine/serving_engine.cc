@@ -24,7 +24,9 @@ SchedulerOptions scheduler_options(const Runner& runner, const ServingOptions& o
   return {.num_pages = runner.num_pages(),
           .page_size = runner.limits().page_size,
           .max_sequences = options.max_sequences,
-          .max_step_tokens = std::min(options.max_step_tokens, runner.limits().max_rows),
+          .max_step_tokens = options.max_step_tokens == 0
+                                 ? runner.limits().max_rows
+                                 : std::min(options.max_step_tokens, runner.limits().max_rows),
           .max_logit_rows = runner.max_logit_rows()};
 }
 
@@ -41,8 +43,10 @@ Status check_options(const ServingOptions& options) {
     return error("{}: found {}, expected {} to {}", flag, value, low, high);
   };
   NEREID_RETURN_IF_ERROR(check("--max-sequences", options.max_sequences, 1, 1024));
-  NEREID_RETURN_IF_ERROR(
-      check("--max-step-tokens", options.max_step_tokens, options.max_sequences, 1 << 20));
+  if (options.max_step_tokens != 0) {
+    NEREID_RETURN_IF_ERROR(
+        check("--max-step-tokens", options.max_step_tokens, options.max_sequences, 1 << 20));
+  }
   NEREID_RETURN_IF_ERROR(check("--max-waiting", options.max_waiting, 0, 1 << 20));
   return check("--cache-tokens", options.cache_tokens, 0, int64_t{1} << 40);
 }
