@@ -131,7 +131,8 @@ class Vendor:
 
 
 def bench(options: argparse.Namespace, *flags: str) -> dict[str, float]:
-    command = [options.program, "bench", "-m", options.model, "--load-format", "dummy", "--device", "cuda", "--json"]
+    command = [options.program, "bench", "-m", options.model, "--load-format", "dummy", "--device", "cuda", "--json",
+               "--no-limits"]  # fmt: skip
     if options.pack:
         command += ["--pack", options.pack]
     done = subprocess.run([*map(str, command), *flags], capture_output=True, text=True, check=False)
