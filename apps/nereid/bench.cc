@@ -30,7 +30,8 @@ other from a context of C tokens. Figures are tokens per second over all sequenc
 median of the repetitions after one that does not count.
 
 Beside them: what a prefill computes and a decode step moves, and its share of what this machine can do, which
-is measured in the same run: its arithmetic in the types that the products use, and reading from memory.
+is measured in the same run, before and after: its arithmetic in the types that the products use, and reading from
+memory.
 
 --operators measures every launch of a step instead: one of a prefill of P tokens of one sequence, and one
 that decodes a token of each sequence at a context of C. A share of 100% is what the machine could do.
@@ -41,7 +42,8 @@ struct Row {
   int32_t batch = 0;
   BenchPoint speed;
   // Of the whole prefill of one sequence, and of a decode step in the middle of those measured.
-  StepNeeds prefill, decode;
+  StepProfile prefill_step, decode_step;
+  StepNeeds prefill, decode;  // what they take at least
 
   // 1: as fast as the machine's arithmetic, and its memory, allow. 0: not known.
   double prefill_share(int32_t tokens) const {
@@ -50,26 +52,20 @@ struct Row {
   double decode_share() const { return decode.memory_seconds * speed.decode / batch; }
 };
 
-// What the steps of a row take at least.
-Status add_needs(Engine& engine, const BenchOptions& options, const MachineLimits& limits,
-                 Row& row) {
+Status add_steps(Engine& engine, const BenchOptions& options, Row& row) {
   if (options.prefill > 0) {
-    NEREID_TRY(const StepProfile profile,
-               engine.profile({.prefill = options.prefill, .costs_only = true}));
-    row.prefill = needs_of(profile, limits);
+    NEREID_TRY(row.prefill_step, engine.profile({.prefill = options.prefill, .costs_only = true}));
   }
   const int32_t last = engine.max_context() - 1;  // the step adds one
   if (options.decode > 0 && last >= 1) {
     const int32_t middle = std::clamp(options.context + options.decode / 2, 1, last);
-    NEREID_TRY(const StepProfile profile,
+    NEREID_TRY(row.decode_step,
                engine.profile({.context = middle, .batch = row.batch, .costs_only = true}));
-    row.decode = needs_of(profile, limits);
   }
   return {};
 }
 
-Result<Row> measure(Engine& engine, const BenchOptions& options, const MachineLimits& limits,
-                    int32_t batch) {
+Result<Row> measure(Engine& engine, const BenchOptions& options, int32_t batch) {
   std::vector<double> prefill, decode;
   for (int32_t round = 0; round <= options.repeat; ++round) {
     NEREID_TRY_CONTEXT(const BenchPoint point,
@@ -80,7 +76,7 @@ Result<Row> measure(Engine& engine, const BenchOptions& options, const MachineLi
     decode.push_back(point.decode);
   }
   Row row{.batch = batch, .speed = {.prefill = median(prefill), .decode = median(decode)}};
-  NEREID_RETURN_IF_ERROR(add_needs(engine, options, limits, row));
+  NEREID_RETURN_IF_ERROR(add_steps(engine, options, row));
   return row;
 }
 
@@ -172,20 +168,25 @@ std::vector<Step> steps_of(const BenchOptions& options) {
 }
 
 Result<int> bench_operators(Engine& engine, const BenchOptions& options, Output& out) {
-  const MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
+  MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
+  const std::vector<Step> steps = steps_of(options);
+  std::vector<StepProfile> profiles;
+  for (const Step& step : steps) {
+    NEREID_TRY_CONTEXT(profiles.emplace_back(), engine.profile(step.choice), step.title);
+  }
+  limits = limits_again(engine, limits);
   Json object = about(engine);
   object["limits"] = limits_json(limits);
   object["steps"] = Json::array();
   if (!options.json) out.line(limits_text(limits));
-  for (const Step& step : steps_of(options)) {
-    NEREID_TRY_CONTEXT(const StepProfile profile, engine.profile(step.choice), step.title);
+  for (size_t at = 0; at < steps.size(); ++at) {
     if (!options.json) {
-      print_operators(fmt::format("model {}, {}", engine.config().name, step.title), profile,
-                      limits, out);
+      print_operators(fmt::format("model {}, {}", engine.config().name, steps[at].title),
+                      profiles[at], limits, out);
       continue;
     }
-    Json entry = {{"step", step.title}};
-    entry.update(operators_json(profile, limits));
+    Json entry = {{"step", steps[at].title}};
+    entry.update(operators_json(profiles[at], limits));
     object["steps"].push_back(std::move(entry));
   }
   if (options.json) out.line(object.dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -207,10 +208,15 @@ Result<int> bench(const BenchOptions& options, Environment& environment) {
                            .profile = true};
   return with_engine(environment, options.model, needs, [&](Engine& engine) -> Result<int> {
     if (options.operators) return bench_operators(engine, options, environment.out);
-    const MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
+    MachineLimits limits = options.limits ? limits_of(engine) : MachineLimits();
     std::vector<Row> rows;
     for (const int32_t batch : options.batches) {
-      NEREID_TRY(rows.emplace_back(), measure(engine, options, limits, batch));
+      NEREID_TRY(rows.emplace_back(), measure(engine, options, batch));
+    }
+    limits = limits_again(engine, limits);
+    for (Row& row : rows) {
+      row.prefill = needs_of(row.prefill_step, limits);
+      row.decode = needs_of(row.decode_step, limits);
     }
     const auto print = options.json ? print_json : print_table;
     print(engine, options, limits, rows, environment.out);

@@ -15,6 +15,12 @@ MachineLimits limits_of(Engine& engine) {
   return {};
 }
 
+MachineLimits limits_again(Engine& engine, const MachineLimits& before) {
+  if (before.read_bytes <= 0) return before;
+  const auto after = engine.limits();
+  return after ? better_of(before, *after) : before;
+}
+
 std::string limits_text(const MachineLimits& limits) {
   if (limits.read_bytes <= 0) return "limits not measured";
   return fmt::format(

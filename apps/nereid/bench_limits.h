@@ -12,6 +12,10 @@ namespace nereid::commands {
 // Measured once the model is loaded; where that is not possible a warning says why, and all are 0.
 MachineLimits limits_of(Engine& engine);
 
+// Measured again, after what they are put beside: the better of both. Not where they were not
+// measured before.
+MachineLimits limits_again(Engine& engine, const MachineLimits& before);
+
 std::string limits_text(const MachineLimits& limits);
 nlohmann::ordered_json limits_json(const MachineLimits& limits);
 

@@ -1,6 +1,8 @@
 // See limits.h.
 #include "src/engine/limits.h"
 
+#include <algorithm>
+
 namespace nereid {
 
 double MachineLimits::operations(DType products) const {
@@ -14,6 +16,14 @@ double MachineLimits::operations(DType products) const {
     default:
       return 0;
   }
+}
+
+MachineLimits better_of(const MachineLimits& left, const MachineLimits& right) {
+  return {.read_bytes = std::max(left.read_bytes, right.read_bytes),
+          .f32_operations = std::max(left.f32_operations, right.f32_operations),
+          .bf16_operations = std::max(left.bf16_operations, right.bf16_operations),
+          .int8_operations = std::max(left.int8_operations, right.int8_operations),
+          .launch_seconds = std::min(left.launch_seconds, right.launch_seconds)};
 }
 
 LeastTime least_time(const MachineLimits& limits, double bytes, double operations, DType products) {

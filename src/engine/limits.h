@@ -17,6 +17,9 @@ struct MachineLimits {
   double operations(DType products) const;
 };
 
+// Of each figure the better one. What else runs on a machine only makes limits look lower.
+MachineLimits better_of(const MachineLimits& left, const MachineLimits& right);
+
 // The least time that bytes and operations take by themselves, and which of the limits says so.
 struct LeastTime {
   double seconds = 0;  // 0: the limits do not say

@@ -62,5 +62,14 @@ TEST(Limits, TheLongerOfTheTwoTimesIsTheLeast) {
   EXPECT_EQ(least_time({}, 1e9, 16e9, DType::kF32).seconds, 0);
 }
 
+TEST(Limits, OfTwoMeasurementsTheBetterFigures) {
+  const MachineLimits better =
+      better_of({.read_bytes = 2, .f32_operations = 5, .launch_seconds = 3},
+                {.read_bytes = 4, .f32_operations = 1, .launch_seconds = 7});
+  EXPECT_EQ(better.read_bytes, 4);
+  EXPECT_EQ(better.f32_operations, 5);
+  EXPECT_EQ(better.launch_seconds, 3);
+}
+
 }  // namespace
 }  // namespace nereid
