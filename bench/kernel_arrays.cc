@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <random>
 #include <span>
 
@@ -15,7 +16,7 @@ constexpr uint64_t kFlagBytes = uint64_t{64} << 10;     // of a workspace, kerne
 constexpr uint64_t kComparedBytes = uint64_t{1} << 20;  // of each array that is written
 constexpr uint64_t kRandomBytes = uint64_t{32} << 20;   // repeated in larger arrays
 
-// The same kRandomBytes for every array of a type, made once; integers of 32 bits count up.
+// The same kRandomBytes for every array of a type, made once.
 std::span<const std::byte> random_bytes(DType dtype) {
   static std::map<DType, std::vector<std::byte>> all;
   std::vector<std::byte>& made = all[dtype];
@@ -26,13 +27,22 @@ std::span<const std::byte> random_bytes(DType dtype) {
   for (uint64_t at = 0; at < made.size(); at += dtype_size(dtype)) {
     uint64_t bits = random();
     const auto value = std::bit_cast<uint32_t>(unit(random));
-    if (dtype == DType::kI32) bits = at / sizeof(int32_t);  // places: of tokens, in a cache
     if (dtype == DType::kF32) bits = value;
     if (dtype == DType::kBF16) bits = value >> 16;
     if (dtype == DType::kF16) bits = 0x3000U | (bits & 0x8BFFU);  // 1/8 to 1/2, either sign
     std::memcpy(&made[at], &bits, dtype_size(dtype));
   }
   return made;
+}
+
+// Places of tokens: 0, 1, 2, ...
+std::span<const std::byte> counting_bytes() {
+  static const std::vector<int32_t> all = [] {
+    std::vector<int32_t> made(kRandomBytes / sizeof(int32_t));
+    std::iota(made.begin(), made.end(), 0);
+    return made;
+  }();
+  return std::as_bytes(std::span(all));
 }
 
 uint64_t stride(const JobArg& arg) {
@@ -59,7 +69,7 @@ Status Arrays::place() {
     if (arg.kind != JobArg::Kind::kArray) continue;
     const uint64_t bytes = stride(arg) * (arg.rotates ? copies_ : 1);
     NEREID_TRY(bases_[at], device_.alloc(bytes));
-    const auto block = random_bytes(arg.dtype);
+    const auto block = arg.counts ? counting_bytes() : random_bytes(arg.dtype);
     for (uint64_t done = 0; done < bytes; done += block.size()) {
       const uint64_t rest = std::min<uint64_t>(block.size(), bytes - done);
       NEREID_RETURN_IF_ERROR(device_.upload(bases_[at] + done, block.first(rest)));

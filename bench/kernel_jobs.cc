@@ -26,7 +26,8 @@ Result<JobArg> read_arg(const json& from) {
                 .dtype = *dtype,
                 .bytes = from.at("bytes"),
                 .rotates = from.value("rotates", false),
-                .written = from.value("written", false)};
+                .written = from.value("written", false),
+                .counts = from.value("counts", false)};
 }
 
 Status read_key(const json& from, Job& job, std::vector<PackKeyField>& fields) {

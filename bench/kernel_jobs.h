@@ -20,6 +20,7 @@ struct JobArg {
   uint64_t bytes = 0;    // kArray
   bool rotates = false;  // kArray: as many copies as no cache holds, taken in turn
   bool written = false;  // kArray
+  bool counts = false;   // kArray of i32: 0, 1, 2, ..., instead of random numbers
 };
 
 // One launch, to be made with every choice that the pack has for it.

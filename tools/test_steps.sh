@@ -106,8 +106,7 @@ step_other_cpus() {
 step_conformance() {
   local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target
   target=$(build/release/nereid devices --json | $PY -c 'import json, sys
-wanted = sys.argv[1].split(":")[0]
-print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"].split(":")[0] == wanted))' "$device")
+print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.argv[1]))' "${device/#cpu:*/cpu}")
   case $device in cpu:*) target=$device ;; esac
   rm -rf $cases
   $PY -m kernels.export_cases --out $cases

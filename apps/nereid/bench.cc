@@ -244,7 +244,8 @@ void add_bench(CLI::App& app, Environment& environment) {
       ->capture_default_str();
   command
       ->add_option("--max-step-tokens", options->max_step_tokens,
-                   "Tokens of a prompt computed in one step; 0: 512, on GPUs 8192")
+                   "Tokens of a prompt computed in one step; 0: 512, on GPUs the longest context, "
+                   "at most 8192")
       ->check(whole_number(0, 1 << 20))
       ->capture_default_str();
   command->add_option("--repeat", options->repeat, "Repetitions that count")

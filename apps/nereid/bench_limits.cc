@@ -41,12 +41,16 @@ nlohmann::ordered_json limits_json(const MachineLimits& limits) {
 
 StepNeeds needs_of(const StepProfile& profile, const MachineLimits& limits) {
   StepNeeds needs;
+  bool all_known = true;
   for (const OperatorTime& row : profile.operators) {
     needs.bytes += row.bytes;
     needs.operations += row.operations;
     const double peak = limits.operations(row.products);
     if (peak > 0) needs.operation_seconds += row.operations / peak;
+    all_known &= peak > 0 || row.operations == 0;
   }
+  // Part of the operations would make a share that says nothing (e4m3 has no measured limit).
+  if (!all_known) needs.operation_seconds = 0;
   if (limits.read_bytes > 0) needs.memory_seconds = needs.bytes / limits.read_bytes;
   return needs;
 }

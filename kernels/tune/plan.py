@@ -4,6 +4,7 @@
     when = "x_dtype == 'bf16'"              # what the `when` of every shape says besides
     [key]                                   # key fields that all shapes share
     [args]                                  # integer and float arguments but the select argument
+    counts = ["slots"]                      # i32 arrays that hold 0, 1, 2, ..., where random numbers would be no places
     [arrays]                                # elements of each array, an expression; others are null
     [[shapes]]                              # name, when (for which keys it stands), key, select (values measured)
     [[candidates]]                          # when, select = [from, to], tiles: a value or a list of them each
@@ -26,7 +27,7 @@ from kernels.spec import COMPILE_OPTIONS, MAX_WORKSPACE_BYTES, Kernel, Ptr, Spec
 from kernels.targets import Choice
 
 FOLDER = Path(__file__).parent
-_FIELDS = {"rotate", "when", "key", "args", "arrays", "shapes", "candidates"}
+_FIELDS = {"rotate", "counts", "when", "key", "args", "arrays", "shapes", "candidates"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Shape:
 class Plan:
     kernel: Kernel
     rotate: frozenset[str]
+    counts: frozenset[str]
     args: Mapping[str, Any]
     arrays: Mapping[str, str]
     shapes: tuple[Shape, ...]
@@ -98,7 +100,7 @@ def _plan(kernel: Kernel, table: Mapping[str, Any]) -> Plan:
     if missing := sorted(scalars - {kernel.select} - set(args)):
         raise SpecError(f"args: no value for {', '.join(missing)}")
     return Plan(
-        kernel, frozenset(table.get("rotate", ())), args, arrays, tuple(shapes), tuple(table["candidates"])
+        kernel, frozenset(table.get("rotate", ())), frozenset(table.get("counts", ())), args, arrays, tuple(shapes), tuple(table["candidates"])
     )  # fmt: skip
 
 
@@ -171,6 +173,7 @@ def job_args(plan: Plan, shape: Shape, select: int) -> list[dict[str, Any]]:
                     "bytes": elements * np.dtype(DTYPES[dtype].storage).itemsize,
                     "rotates": arg.name in plan.rotate,
                     "written": arg.access in ("write", "readwrite"),
+                    "counts": arg.name in plan.counts,
                 }
             )
         else:

@@ -118,7 +118,7 @@ class Planner {
       text = needs_.weights > budget_
                  ? "a model with fewer or smaller weights would fit, or another --device"
                  : "a lower --max-model-len, fewer sequences (--max-sequences, --batch) or, for "
-                   "serve, a lower --max-step-tokens take less for activations";
+                   "serve and bench, a lower --max-step-tokens take less for activations";
     } else if (options_.kv_cache_memory > 0) {
       text = fmt::format("--kv-cache-memory {} would fit", rest_);
     } else if (demand_.exact > 0) {

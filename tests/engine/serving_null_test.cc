@@ -57,6 +57,15 @@ TEST(ServingNull, RunsToItsLength) {
   expect_idle(*engine);
 }
 
+TEST(ServingNull, StepsAreAsLargeAsSuitsTheDevice) {
+  const auto engine = start({.max_sequences = 4});
+  EXPECT_EQ(engine->stats().step_tokens.back().first, 512);
+  const auto sink = std::make_shared<CollectingSink>();
+  ASSERT_TRUE(engine->submit(request(100, 2), sink));
+  ASSERT_TRUE(sink->wait());
+  EXPECT_EQ(sink->usage().output_tokens, 2);
+}
+
 TEST(ServingNull, StopIdsEndAndAreNotEmitted) {
   const auto engine = start(kOptions);
   const auto sink = std::make_shared<CollectingSink>();
