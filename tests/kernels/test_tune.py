@@ -65,11 +65,19 @@ def test_candidates_of_a_plan(tmp_path) -> None:
     assert [(tiles["ROWS"], tiles["num_warps"]) for tiles in tried] == [(1, 1), (1, 4), (2, 1), (2, 4)]
     assert plan.resolve(NORM, shape.key, tried[0]).tiles == {"ROWS": 1, "BLOCK": 64}
     x, weight, index, out, *_, rows, eps = plan.job_args(read, shape, 4)
-    assert x == {"dtype": "f32", "bytes": 4 * 48 * 4, "rotates": True, "written": False}
+    assert x == {"dtype": "f32", "bytes": 4 * 48 * 4, "rotates": True, "written": False, "counts": False}
     assert (weight["bytes"], weight["rotates"]) == (48 * 4, False)
     assert index == {"null": True}
-    assert out == {"dtype": "bf16", "bytes": 5 * 48 * 2, "rotates": False, "written": True}
+    assert out == {"dtype": "bf16", "bytes": 5 * 48 * 2, "rotates": False, "written": True, "counts": False}
     assert (rows, eps) == ({"slot": 4}, {"slot": 0x3727C5AC})
+
+
+def test_arrays_of_places_count() -> None:
+    kernel = registry.find("rope_kv_write")
+    read = plan.read(kernel, plan.default_path(kernel))
+    made = plan.job_args(read, read.shapes[0], 64)
+    counted = {arg.name for arg, job in zip(kernel.args, made) if job.get("counts")}
+    assert counted == {"positions", "slots"}
 
 
 def test_candidates_with_too_large_a_workspace_are_left_out() -> None:
