@@ -41,9 +41,10 @@ Example: nereid bench --prefill 512 --decode 128 --context 1024 --batch 1,8,32)"
 struct Row {
   int32_t batch = 0;
   BenchPoint speed;
-  // Of the whole prefill of one sequence, and of a decode step in the middle of those measured.
-  StepProfile prefill_step, decode_step;
-  StepNeeds prefill, decode;  // what they take at least
+  // What is needed at least: of the whole prefill of one sequence, and of a decode step in the
+  // middle of those measured.
+  StepNeeds prefill, decode;
+  StepProfile decode_step;  // where the latter comes from
 
   // 1: as fast as the machine's arithmetic, and its memory, allow. 0: not known.
   double prefill_share(int32_t tokens) const {
@@ -52,10 +53,7 @@ struct Row {
   double decode_share() const { return decode.memory_seconds * speed.decode / batch; }
 };
 
-Status add_steps(Engine& engine, const BenchOptions& options, Row& row) {
-  if (options.prefill > 0) {
-    NEREID_TRY(row.prefill_step, engine.profile({.prefill = options.prefill, .costs_only = true}));
-  }
+Status add_decode_step(Engine& engine, const BenchOptions& options, Row& row) {
   const int32_t last = engine.max_context() - 1;  // the step adds one
   if (options.decode > 0 && last >= 1) {
     const int32_t middle = std::clamp(options.context + options.decode / 2, 1, last);
@@ -76,12 +74,8 @@ Result<Row> measure(Engine& engine, const BenchOptions& options, int32_t batch) 
     decode.push_back(point.decode);
   }
   Row row{.batch = batch, .speed = {.prefill = median(prefill), .decode = median(decode)}};
-  NEREID_RETURN_IF_ERROR(add_steps(engine, options, row));
+  NEREID_RETURN_IF_ERROR(add_decode_step(engine, options, row));
   return row;
-}
-
-std::string share_text(double share) {
-  return share > 0 ? fmt::format("{:.1f}%", 100 * share) : "-";
 }
 
 void print_table(const Engine& engine, const BenchOptions& options, const MachineLimits& limits,
@@ -213,9 +207,13 @@ Result<int> bench(const BenchOptions& options, Environment& environment) {
     for (const int32_t batch : options.batches) {
       NEREID_TRY(rows.emplace_back(), measure(engine, options, batch));
     }
+    StepProfile prefill_step;
+    if (options.prefill > 0) {
+      NEREID_TRY(prefill_step, engine.profile({.prefill = options.prefill, .costs_only = true}));
+    }
     limits = limits_again(engine, limits);
     for (Row& row : rows) {
-      row.prefill = needs_of(row.prefill_step, limits);
+      row.prefill = needs_of(prefill_step, limits);
       row.decode = needs_of(row.decode_step, limits);
     }
     const auto print = options.json ? print_json : print_table;

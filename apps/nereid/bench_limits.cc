@@ -21,6 +21,10 @@ MachineLimits limits_again(Engine& engine, const MachineLimits& before) {
   return after ? better_of(before, *after) : before;
 }
 
+std::string share_text(double share) {
+  return share > 0 ? fmt::format("{:.1f}%", 100 * share) : "-";
+}
+
 std::string limits_text(const MachineLimits& limits) {
   if (limits.read_bytes <= 0) return "limits not measured";
   return fmt::format(

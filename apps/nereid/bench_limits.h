@@ -16,6 +16,9 @@ MachineLimits limits_of(Engine& engine);
 // measured before.
 MachineLimits limits_again(Engine& engine, const MachineLimits& before);
 
+// "52.1%"; "-" where the share is not known.
+std::string share_text(double share);
+
 std::string limits_text(const MachineLimits& limits);
 nlohmann::ordered_json limits_json(const MachineLimits& limits);
 

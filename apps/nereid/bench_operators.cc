@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "apps/nereid/bench_limits.h"
+
 namespace nereid::commands {
 
 namespace {
@@ -16,14 +18,10 @@ std::string number(double value, int digits) {
   return value > 0 ? fmt::format("{:.{}f}", value, digits) : "-";
 }
 
-std::string percent(double share) {
-  return share > 0 ? fmt::format("{:.1f}%", 100 * share) : "-";
-}
-
 // A row for times that are not a launch's.
 std::string time_row(const char* name, double seconds, double step_seconds) {
   return fmt::format("{:<36} {:>11.1f} {:>6}", name, 1e6 * seconds,
-                     percent(seconds / step_seconds));
+                     share_text(seconds / step_seconds));
 }
 
 }  // namespace
@@ -37,12 +35,12 @@ void print_operators(const std::string& title, const StepProfile& profile,
   for (const OperatorTime& row : profile.operators) {
     const LeastTime least = least_time(limits, row.bytes, row.operations, row.products);
     least_seconds += least.seconds;
-    out.line(fmt::format(fmt::runtime(kRow), row.role, row.kernel, row.launches,
-                         number(1e6 * row.seconds, 1), percent(row.seconds / profile.plain_seconds),
-                         number(row.bytes / 1e6, 2), number(row.operations / 1e6, 1),
-                         number(row.bytes / row.seconds / 1e9, 1),
-                         number(row.operations / row.seconds / 1e9, 1),
-                         percent(least.seconds / row.seconds), least.limit));
+    out.line(fmt::format(
+        fmt::runtime(kRow), row.role, row.kernel, row.launches, number(1e6 * row.seconds, 1),
+        share_text(row.seconds / profile.plain_seconds), number(row.bytes / 1e6, 2),
+        number(row.operations / 1e6, 1), number(row.bytes / row.seconds / 1e9, 1),
+        number(row.operations / row.seconds / 1e9, 1), share_text(least.seconds / row.seconds),
+        least.limit));
   }
   const double step = profile.plain_seconds;
   out.line(time_row("all launches", profile.launch_seconds, step));
