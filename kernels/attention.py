@@ -73,7 +73,7 @@ def attention_kernel(
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
     q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr,
-    DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
+    DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr = 0,
 ):  # fmt: skip
     GROUP: tl.constexpr = num_heads // num_kv_heads
     LOG2E: tl.constexpr = 1.4426950408889634
@@ -113,43 +113,51 @@ def attention_kernel(
     highest = tl.full((BLOCK_M,), float("-inf"), dtype=tl.float32)
     total = tl.zeros((BLOCK_M,), dtype=tl.float32)
     acc = tl.zeros((BLOCK_M, BLOCK_D), dtype=tl.float32)
-    for page in range(page_begin, page_end):
-        base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
-        key_position = page * page_size + in_page
-        # Slots past the end were never written: they may hold NaN.
-        kv_inside = (key_position < end)[:, None]
-        if head_dim != BLOCK_D:
-            kv_inside = kv_inside & (d < head_dim)[None, :]
-        keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
-        values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
-        keys = widen(keys, qs.dtype)
-        values = widen(values, qs.dtype)
-        if DOT:
-            s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
-        else:
-            s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
-        s = s * scale
-        if has_softcap:
-            t = s / softcap
-            s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0))  # tanh
-        s = s * LOG2E
-        if has_alibi:
-            s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
-        seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
-        if has_window:
-            seen = seen & (key_position[None, :] > position[:, None] - window)
-        s = tl.where(seen, s, float("-inf"))
-        now = tl.maximum(highest, tl.max(s, axis=1))
-        shift = tl.where(now == float("-inf"), 0.0, now)
-        p = tl.exp2(s - shift[:, None])
-        rescale = tl.exp2(highest - shift)
-        total = total * rescale + tl.sum(p, axis=1)
-        acc = acc * rescale[:, None]
-        if DOT:
-            acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
-        else:
-            acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
-        highest = now
+    # WHOLE: pages that are full come first, in a loop of their own that needs no masks.
+    PARTS: tl.constexpr = 2 if WHOLE else 1
+    full_end = tl.maximum(page_begin, tl.minimum(page_end, end // page_size)) if WHOLE else page_end
+    for part in tl.static_range(PARTS):
+        for page in range(page_begin if part == 0 else full_end, page_end if part + 1 == PARTS else full_end):
+            base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
+            key_position = page * page_size + in_page
+            if part + 1 < PARTS and head_dim == BLOCK_D:
+                keys = tl.load(k_cache + base + kv_offset)
+                values = tl.load(v_cache + base + kv_offset)
+            else:
+                # Slots past the end were never written: they may hold NaN.
+                kv_inside = (key_position < end)[:, None]
+                if head_dim != BLOCK_D:
+                    kv_inside = kv_inside & (d < head_dim)[None, :]
+                keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
+                values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
+            keys = widen(keys, qs.dtype)
+            values = widen(values, qs.dtype)
+            if DOT:
+                s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
+            else:
+                s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
+            s = s * scale
+            if has_softcap:
+                t = s / softcap
+                s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0))  # tanh
+            s = s * LOG2E
+            if has_alibi:
+                s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
+            seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
+            if has_window:
+                seen = seen & (key_position[None, :] > position[:, None] - window)
+            s = tl.where(seen, s, float("-inf"))
+            now = tl.maximum(highest, tl.max(s, axis=1))
+            shift = tl.where(now == float("-inf"), 0.0, now)
+            p = tl.exp2(s - shift[:, None])
+            rescale = tl.exp2(highest - shift)
+            total = total * rescale + tl.sum(p, axis=1)
+            acc = acc * rescale[:, None]
+            if DOT:
+                acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
+            else:
+                acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
+            highest = now
 
     store_result(
         acc, total, highest, out, partial, lse, q_row * num_heads + head, split, row_inside, q_inside, head_dim, num_splits

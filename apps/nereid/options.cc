@@ -43,7 +43,7 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
       .add_option(
           "--kv-cache-dtype", options.kv_cache_dtype,
           "How keys and values are kept: fp8 (e4m3, scale 1) takes half the memory of bf16; "
-          "auto is the computation's type")
+          "auto is f32 with --dtype f32, else bf16")
       ->check(CLI::IsMember({"auto", "bf16", "f32", "f16", "fp8"}))
       ->capture_default_str();
 }

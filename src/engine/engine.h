@@ -34,8 +34,8 @@ struct LoadOptions {
   std::string device = "auto";  // as create_device takes it: "auto", "cpu", "cuda:1", ...
   int threads = 0;              // 0: one per core this process may use
   ComputeType dtype = ComputeType::kAuto;
-  std::optional<DType>
-      cache_dtype;              // of the KV cache: kF32, kBF16, kF16, kF8E4M3; none: as computed
+  // Of the KV cache: kF32, kBF16, kF16, kF8E4M3; none: kF32 if dtype is, else kBF16.
+  std::optional<DType> cache_dtype;
   int32_t max_context = 0;      // tokens per sequence; 0: the model's limit, at most 4096
   int32_t max_batch = 1;        // sequences decoded together
   int32_t max_step_tokens = 0;  // computed in one step; 0: what suits the device

@@ -59,6 +59,8 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool bf16 = options.dtype == ComputeType::kAuto ? target_is_fast_at_bf16(device.target)
                                                         : options.dtype == ComputeType::kBF16;
   const DType compute = bf16 ? DType::kBF16 : DType::kF32;
+  // Half the bytes that decoding reads, also where the computation is in f32.
+  const DType cache = options.dtype == ComputeType::kF32 ? DType::kF32 : DType::kBF16;
   const bool codes = options.dtype != ComputeType::kF32 && target_is_fast_at_codes(device.target);
   const bool float8 = compute == DType::kBF16 && target_multiplies_float8(device.target) &&
                       (!config.quantization || config.quantization->float8_activations);
@@ -71,7 +73,7 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool chosen = options.max_step_tokens == 0 && options.shared_cache && gpu;
   return RunnerOptions{.types = {.compute = compute,
                                  .projected = narrow ? DType::kBF16 : DType::kF32,
-                                 .cache = options.cache_dtype.value_or(compute),
+                                 .cache = options.cache_dtype.value_or(cache),
                                  .codes = codes,
                                  .float8 = float8},
                        .max_context = max_context,

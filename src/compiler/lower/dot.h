@@ -1,5 +1,6 @@
 // How one tt.dot is computed; shared by dot.cc (decisions), dot_pack.cc (operands into the layout
-// that the inner loop wants), dot_kernel.cc (the inner loops) and dot_step.cc (their instruction).
+// that the inner loop wants), dot_kernel.cc and dot_inner.cc (the inner loops) and dot_step.cc
+// (their instruction).
 #pragma once
 
 #include "src/compiler/lower/emitter.h"

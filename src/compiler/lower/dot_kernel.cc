@@ -3,7 +3,6 @@
 
 namespace nereid::lower {
 
-namespace tt = mlir::triton;
 using llvm::Value;
 
 // a at (m, group of k), spread over a vector.
@@ -179,72 +178,6 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
               [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });
     emit_loop(i64(end_of_more), i64(dot.m), i64(fewer),
               [&](Value* m) { dot_block(dot, m, n_block, fewer, columns); });
-  });
-}
-
-// d (m, n) gets the sum of a vector's lanes.
-void Emitter::add_inner_sum(const DotPlan& dot, int64_t m, Value* n, Value* vector) {
-  Value* sum = vector;
-  if (vector->getType()->isVectorTy()) {
-    auto* reduced =
-        builder_.CreateFAddReduce(llvm::ConstantFP::getNegativeZero(builder_.getFloatTy()), vector);
-    llvm::FastMathFlags reorder;
-    reorder.setAllowReassoc();
-    reduced->setFastMathFlags(reorder);
-    sum = reduced;
-  }
-  Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
-  Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
-  Value* address = builder_.CreateInBoundsGEP(builder_.getFloatTy(), dot.d.base, index);
-  llvm::Align align(4);
-  if (!dot.starts_from_zero) {
-    Value* old = builder_.CreateAlignedLoad(builder_.getFloatTy(), address, align);
-    sum = builder_.CreateFAdd(sum, old);
-  }
-  builder_.CreateAlignedStore(sum, address, align);
-}
-
-// Few rows, and b lies along k in memory: vectors along k, summed up at the end.
-void Emitter::emit_inner_product(const DotPlan& dot) {
-  mlir::Value a = dot.op.getA(), b = dot.op.getB();
-  mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
-  mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
-  mlir::Type f32 = mlir::Float32Type::get(a.getContext());
-  unsigned lanes = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));
-  int64_t columns = dot.n % 4 == 0 ? 4 : 1;
-  llvm::Type* type = widen(builder_.getFloatTy(), lanes);
-  Pattern along = steps(lanes);
-  emit_loop(i64(0), i64(dot.n), i64(columns), [&](Value* n) {
-    std::vector<llvm::AllocaInst*> slots;
-    for (int64_t s = 0; s < dot.m * columns; ++s) {
-      slots.push_back(stack_slot(type, "sum"));
-      builder_.CreateStore(llvm::Constant::getNullValue(type), slots.back());
-    }
-    emit_loop(i64(0), i64(dot.k / lanes), i64(1), [&](Value* k_block) {
-      Coord k = scaled_coord(k_block, lanes, along);
-      llvm::SmallVector<Value*, 4> rows;
-      for (int64_t m = 0; m < dot.m; ++m) {
-        Lanes value = eval(a, dot.point({constant_coord(m), k}, lanes));
-        rows.push_back(vector_of(convert_lanes(value, from_a, f32, lanes), lanes));
-      }
-      for (int64_t c = 0; c < columns; ++c) {
-        Coord column{.base = builder_.CreateAdd(n, i64(c), "", true, true), .align = 1};
-        Lanes value = eval(b, dot.point({k, column}, lanes));
-        Value* x = vector_of(convert_lanes(value, from_b, f32, lanes), lanes);
-        for (int64_t m = 0; m < dot.m; ++m) {
-          auto* slot = slots[c * dot.m + m];
-          Value* sum = builder_.CreateLoad(type, slot);
-          sum = builder_.CreateIntrinsic(llvm::Intrinsic::fma, {type}, {rows[m], x, sum});
-          builder_.CreateStore(sum, slot);
-        }
-      }
-    });
-    for (int64_t c = 0; c < columns; ++c) {
-      for (int64_t m = 0; m < dot.m; ++m) {
-        Value* vector = builder_.CreateLoad(type, slots[c * dot.m + m]);
-        add_inner_sum(dot, m, builder_.CreateAdd(n, i64(c), "", true, true), vector);
-      }
-    }
   });
 }
 

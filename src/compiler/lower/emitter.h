@@ -262,7 +262,7 @@ class Emitter {
   void emit_print(mlir::triton::PrintOp op);  // debug.cc
   void emit_assert(mlir::triton::AssertOp op);
 
-  // --- dot.cc, dot_pack.cc, dot_kernel.cc, dot_step.cc
+  // --- dot.cc, dot_pack.cc, dot_kernel.cc, dot_inner.cc, dot_step.cc
   // ---------------------------------------------------------
   void emit_dot(mlir::triton::DotOp op);
   DotPlan plan_dot(mlir::triton::DotOp op);
@@ -276,6 +276,10 @@ class Emitter {
   double choose_b(DotPlan& dot);
   bool reads_a_in_place(DotPlan& dot);
   void add_inner_sum(const DotPlan& dot, int64_t m, llvm::Value* n, llvm::Value* vector);
+  void add_inner_sums(const DotPlan& dot, int64_t m, llvm::Value* n, llvm::Value* sums);
+  llvm::Value* sums_of(llvm::ArrayRef<llvm::Value*> vectors);
+  void store_inner_sums(const DotPlan& dot, llvm::Value* n, int64_t columns,
+                        llvm::ArrayRef<llvm::AllocaInst*> slots, bool together);
   void pin(llvm::Value* pointer);
   void pack_a(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);

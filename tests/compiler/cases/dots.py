@@ -73,6 +73,9 @@ CASES = [_matmul(m, n, k, tile) for m, n, k, tile in (
     (130, 40, 70, (128, 16, 32)), (16, 300, 20, (16, 256, 16)), (5, 17, 129, (4, 16, 128)),
     (2, 48, 96, (2, 16, 32)), (100, 3, 40, (32, 2, 8)))]
 CASES += [_matmul(50, 70, 90, (32, 32, 32), trans=t) for t in ("tn", "nt", "tt")]
+# Few rows and b along k: with 16 registers the lanes of eight sums are added up together.
+CASES += [_matmul(2 * m, n, 96, (m, tile, 32), "bf16", trans="nt", suffix="_few") for m in (1, 2, 4)
+          for n, tile in ((48, 16), (13, 4), (5, 1))]
 CASES += [_matmul(37, 41, 53, (16, 16, 16), "bf16", trans=t) for t in ("nn", "tn", "nt", "tt")]
 CASES += [_matmul(64, 96, 128, (32, 32, 64), d, out=o) for d, o in (
     ("bf16", "fp32"), ("bf16", "bf16"), ("fp16", "fp32"), ("fp16", "fp16"))]
