@@ -67,6 +67,67 @@ def store_result(
 
 
 @triton.jit
+def _attend_to_pages(
+    qs, k_cache, v_cache, page_entry, kv_head, page_begin, page_end, end, position, row_inside,
+    slope, scale, window, softcap, highest, total, acc,
+    num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
+    has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, DOT: tl.constexpr, SEEN: tl.constexpr,
+):  # fmt: skip
+    """One pass of the online softmax over pages [page_begin, page_end): highest and total [rows], acc [rows, BLOCK_D].
+    `slope` [rows] times log2(e). SEEN: no row ends before the last key of these pages."""
+    LOG2E: tl.constexpr = 1.4426950408889634
+    BLOCK_D: tl.constexpr = qs.shape[1]
+    d = tl.arange(0, BLOCK_D)
+    in_page = tl.arange(0, page_size)
+    kv_offset = in_page[:, None] * head_dim + d[None, :]
+    for page in range(page_begin, page_end):
+        base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
+        key_position = page * page_size + in_page
+        if SEEN and head_dim == BLOCK_D:
+            keys = tl.load(k_cache + base + kv_offset)
+            values = tl.load(v_cache + base + kv_offset)
+        else:
+            # Slots past the end were never written: they may hold NaN.
+            kv_inside = (key_position < end)[:, None]
+            if head_dim != BLOCK_D:
+                kv_inside = kv_inside & (d < head_dim)[None, :]
+            keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
+            values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
+        keys = widen(keys, qs.dtype)
+        values = widen(values, qs.dtype)
+        if DOT:
+            s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
+        else:
+            s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
+        if has_softcap:
+            t = s * scale / softcap
+            s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0)) * LOG2E  # tanh
+        else:
+            s = s * (scale * LOG2E)
+        if has_alibi:
+            s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
+        if not SEEN:
+            seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
+            if has_window:
+                seen = seen & (key_position[None, :] > position[:, None] - window)
+            s = tl.where(seen, s, float("-inf"))
+        elif has_window:
+            s = tl.where(key_position[None, :] > position[:, None] - window, s, float("-inf"))
+        now = tl.maximum(highest, tl.max(s, axis=1))
+        shift = tl.where(now == float("-inf"), 0.0, now)
+        p = tl.exp2(s - shift[:, None])
+        rescale = tl.exp2(highest - shift)
+        total = total * rescale + tl.sum(p, axis=1)
+        acc = acc * rescale[:, None]
+        if DOT:
+            acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
+        else:
+            acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
+        highest = now
+    return highest, total, acc
+
+
+@triton.jit
 def attention_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
     out, partial, lse, tiles, max_pages, scale, window, softcap,
@@ -93,7 +154,9 @@ def attention_kernel(
     d = tl.arange(0, BLOCK_D)
     q_row = (begin_row + token).to(tl.int64)
     q_at = q + (q_row * q_stride + head * head_dim)[:, None] + d[None, :]
-    q_inside = row_inside[:, None] & (d < head_dim)[None, :]
+    q_inside = row_inside[:, None]
+    if head_dim != BLOCK_D:
+        q_inside = q_inside & (d < head_dim)[None, :]
     qs = tl.load(q_at, mask=q_inside, other=0.0)
     # One type for both factors: q's if the cache holds that too, or codes that it holds exactly; else f32.
     SAME: tl.constexpr = DOT and (q.dtype.element_ty == k_cache.dtype.element_ty or is_float8(k_cache.dtype.element_ty))
@@ -105,59 +168,26 @@ def attention_kernel(
         first_position, end, window, split, page_size, num_splits, split_pages, has_window
     )
 
-    in_page = tl.arange(0, page_size)
     page_entry = page_table + seq.to(tl.int64) * max_pages
-    kv_offset = in_page[:, None] * head_dim + d[None, :]
+    slope = position.to(tl.float32)  # not read without ALiBi
     if has_alibi:
         slope = tl.load(slopes + head, mask=row_inside, other=0.0) * LOG2E
     highest = tl.full((BLOCK_M,), float("-inf"), dtype=tl.float32)
     total = tl.zeros((BLOCK_M,), dtype=tl.float32)
     acc = tl.zeros((BLOCK_M, BLOCK_D), dtype=tl.float32)
-    # WHOLE: pages that are full come first, in a loop of their own that needs no masks.
-    PARTS: tl.constexpr = 2 if WHOLE else 1
-    full_end = tl.maximum(page_begin, tl.minimum(page_end, end // page_size)) if WHOLE else page_end
-    for part in tl.static_range(PARTS):
-        for page in range(page_begin if part == 0 else full_end, page_end if part + 1 == PARTS else full_end):
-            base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
-            key_position = page * page_size + in_page
-            if part + 1 < PARTS and head_dim == BLOCK_D:
-                keys = tl.load(k_cache + base + kv_offset)
-                values = tl.load(v_cache + base + kv_offset)
-            else:
-                # Slots past the end were never written: they may hold NaN.
-                kv_inside = (key_position < end)[:, None]
-                if head_dim != BLOCK_D:
-                    kv_inside = kv_inside & (d < head_dim)[None, :]
-                keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
-                values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
-            keys = widen(keys, qs.dtype)
-            values = widen(values, qs.dtype)
-            if DOT:
-                s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
-            else:
-                s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
-            s = s * scale
-            if has_softcap:
-                t = s / softcap
-                s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0))  # tanh
-            s = s * LOG2E
-            if has_alibi:
-                s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
-            seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
-            if has_window:
-                seen = seen & (key_position[None, :] > position[:, None] - window)
-            s = tl.where(seen, s, float("-inf"))
-            now = tl.maximum(highest, tl.max(s, axis=1))
-            shift = tl.where(now == float("-inf"), 0.0, now)
-            p = tl.exp2(s - shift[:, None])
-            rescale = tl.exp2(highest - shift)
-            total = total * rescale + tl.sum(p, axis=1)
-            acc = acc * rescale[:, None]
-            if DOT:
-                acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
-            else:
-                acc += tl.sum(p[:, :, None] * values[None, :, :], axis=1)
-            highest = now
+    seen_end = page_begin
+    if WHOLE:  # pages that every row sees to their end come first, in a loop of their own that needs few masks
+        seen_end = tl.maximum(page_begin, tl.minimum(page_end, (first_position + 1) // page_size))
+        highest, total, acc = _attend_to_pages(
+            qs, k_cache, v_cache, page_entry, kv_head, page_begin, seen_end, end, position, row_inside,
+            slope, scale, window, softcap, highest, total, acc,
+            num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, DOT, True,
+        )  # fmt: skip
+    highest, total, acc = _attend_to_pages(
+        qs, k_cache, v_cache, page_entry, kv_head, seen_end, page_end, end, position, row_inside,
+        slope, scale, window, softcap, highest, total, acc,
+        num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, DOT, False,
+    )  # fmt: skip
 
     store_result(
         acc, total, highest, out, partial, lse, q_row * num_heads + head, split, row_inside, q_inside, head_dim, num_splits

@@ -200,17 +200,16 @@ Value* Emitter::emit_integer(mlir::Operation* op, llvm::ArrayRef<Value*> x, unsi
   return fail(op, "not supported", x.empty() ? builder_.getInt32Ty() : x[0]->getType());
 }
 
-// maximumf/minimumf keep NaN; maxnumf/minnumf prefer the number.
+// maximumf/minimumf keep NaN; maxnumf/minnumf prefer the number, as LLVM's do.
 Value* Emitter::emit_minmax(mlir::Operation* op, Value* a, Value* b) {
-  bool propagate = mlir::isa<arith::MaximumFOp, arith::MinimumFOp>(op);
-  bool is_max = mlir::isa<arith::MaximumFOp, arith::MaxNumFOp>(op);
+  if (mlir::isa<arith::MaxNumFOp>(op)) return builder_.CreateMaxNum(a, b);
+  if (mlir::isa<arith::MinNumFOp>(op)) return builder_.CreateMinNum(a, b);
+  bool is_max = mlir::isa<arith::MaximumFOp>(op);
   // x86's max(x, y) gives y when either is NaN; `x > y ? x : y` selects it in one instruction.
   Value* better = is_max ? builder_.CreateFCmpOGT(a, b) : builder_.CreateFCmpOLT(a, b);
   Value* picked = builder_.CreateSelect(better, a, b);
   // Here: the better one, b if either is NaN. Equal zeros give b; signs of zeros are not ordered.
-  Value* a_is_nan = builder_.CreateFCmpUNO(a, a);
-  if (propagate) return builder_.CreateSelect(a_is_nan, a, picked);
-  return builder_.CreateSelect(builder_.CreateFCmpUNO(b, b), a, picked);
+  return builder_.CreateSelect(builder_.CreateFCmpUNO(a, a), a, picked);
 }
 
 Value* Emitter::emit_float(mlir::Operation* op, llvm::ArrayRef<Value*> x) {

@@ -68,7 +68,8 @@ class Emitter {
   llvm::Value* fail(mlir::Operation* op, const llvm::Twine& what, llvm::Type* type);
   Lanes fail_lanes(mlir::Operation* op, const llvm::Twine& what, mlir::Type element);
   llvm::AllocaInst* stack_slot(llvm::Type* type, const llvm::Twine& name);
-  llvm::Value* dummy_slot();                  // where masked-off scalar accesses go
+  static constexpr unsigned kNowhereBytes = 64;
+  llvm::Value* dummy_slot();  // where masked-off accesses go: kNowhereBytes, aligned to them
   llvm::Value* scratch_temp(uint64_t bytes);  // valid during the current op
   int64_t known_align(llvm::Value* value, int depth = 0);
   bool known_nonnegative(llvm::Value* value, int depth = 0);

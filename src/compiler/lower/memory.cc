@@ -27,6 +27,21 @@ unsigned run_length(const std::vector<int64_t>& pattern, int64_t size) {
   return 1;
 }
 
+// Runs of neighbouring elements that are dealt out to the lanes in turn, such as two rows for an
+// instruction that takes pairs of them: how many; 1 if that is not what the pattern is.
+unsigned interleaved_runs(const std::vector<int64_t>& pattern, int64_t size) {
+  const auto lanes = static_cast<unsigned>(pattern.size());
+  for (unsigned runs : {2U, 4U}) {
+    if (lanes % runs != 0 || lanes / runs < 4) continue;
+    bool all = true;
+    for (unsigned lane = runs; lane < lanes && all; ++lane) {
+      all = pattern[lane] == pattern[lane - runs] + size;
+    }
+    if (all) return runs;
+  }
+  return 1;
+}
+
 }  // namespace
 
 llvm::Value* Emitter::slice(llvm::Value* vector, unsigned begin, unsigned count) {
@@ -95,7 +110,7 @@ void Emitter::store_contiguous(llvm::Value* base, const Access& access, llvm::Va
   llvm::Align align(access.align);
   if (!mask) {
     builder_.CreateAlignedStore(value, base, align);
-  } else if (lanes == 1) {
+  } else if (!mask->getType()->isVectorTy()) {
     llvm::Value* safe = builder_.CreateSelect(mask, base, dummy_slot());
     builder_.CreateAlignedStore(value, safe, align);
   } else {
@@ -140,6 +155,19 @@ llvm::Value* Emitter::load_pattern(const Access& access, llvm::Value* mask, llvm
   int64_t low = *llvm::min_element(pattern), high = *llvm::max_element(pattern);
   int64_t span = (high - low) / size + 1;
   bool grid = llvm::all_of(pattern, [&](int64_t offset) { return (offset - low) % size == 0; });
+  const unsigned runs = mask ? 1 : interleaved_runs(pattern, size);
+  if (runs > 1 && span > 2 * int64_t{lanes}) {
+    const unsigned length = lanes / runs;
+    llvm::SmallVector<llvm::Value*, 4> rows;
+    for (unsigned first = 0; first < runs; ++first) {
+      rows.push_back(load_contiguous(at(pattern[first]), access, nullptr, nullptr, length));
+    }
+    llvm::SmallVector<int, 64> order;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+      order.push_back(static_cast<int>(lane % runs * length + lane / runs));
+    }
+    return builder_.CreateShuffleVector(concat(rows), order);
+  }
   // Between two lanes that are read lies at most one page border, with both pages present.
   if (!mask && grid && span <= 4 * int64_t{lanes} && (run < 4 || span <= int64_t{lanes})) {
     unsigned count = static_cast<unsigned>(span);
@@ -267,13 +295,22 @@ void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lan
     store_contiguous(lane_pointer(access.pointer, 0), access, mask, one, 1);
     return;
   }
-  if (mask && access.mask) mask = vector_of(*access.mask, lanes);
   llvm::Value* vector = to_memory(vector_of(value, lanes), access.element);
+  const bool in_a_row = access.pointer.affine() && !access.pointer.scale &&
+                        contiguous(access.pointer.pattern, element_bytes(access.element), lanes);
+  // Masked stores of AVX2 take many cycles: all lanes or none go elsewhere instead.
+  const bool whole = mask && access.mask->uniform() && !target_.has_avx512f &&
+                     lanes * element_bytes(access.element) <= kNowhereBytes;
+  if (in_a_row && whole) {
+    store_contiguous(access.pointer.value, access, mask, vector, lanes);
+    return;
+  }
+  if (mask && access.mask) mask = vector_of(*access.mask, lanes);
+  if (in_a_row) {
+    store_contiguous(access.pointer.value, access, mask, vector, lanes);
+    return;
+  }
   if (access.pointer.affine() && !access.pointer.scale) {
-    if (contiguous(access.pointer.pattern, element_bytes(access.element), lanes)) {
-      store_contiguous(access.pointer.value, access, mask, vector, lanes);
-      return;
-    }
     if (store_pattern(access, mask, vector, lanes)) return;
   }
   store_scatter(access, mask, vector, lanes);

@@ -77,7 +77,8 @@ llvm::AllocaInst* Emitter::stack_slot(llvm::Type* type, const llvm::Twine& name)
 }
 
 llvm::Value* Emitter::dummy_slot() {
-  if (!dummy_) dummy_ = stack_slot(llvm::ArrayType::get(builder_.getInt8Ty(), 64), "nowhere");
+  if (!dummy_)
+    dummy_ = stack_slot(llvm::ArrayType::get(builder_.getInt8Ty(), kNowhereBytes), "nowhere");
   return dummy_;
 }
 

@@ -94,19 +94,38 @@ CASES += [_matmul(100, 100, 100, (128, 128, 64), suffix="_big"),
 
 
 @triton.jit
-def unsigned_dot_kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+def unmasked_dot_kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, OUT: tl.constexpr):
     m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
     va = tl.load(a + m[:, None] * K + k[None, :])
     vb = tl.load(b + k[:, None] * N + n[None, :])
-    tl.store(c + m[:, None] * N + n[None, :], tl.dot(va, vb, out_dtype=tl.int32))
+    tl.store(c + m[:, None] * N + n[None, :], tl.dot(va, vb, out_dtype=OUT))
+
+
+def _unmasked(m: int, n: int, k: int, dtype: str, out: str) -> Case:
+    def args(rng):
+        draw = rng.integers if dtype == "i8" else lambda low, high, shape: rng.standard_normal(shape)
+        return {"a": buffer(draw(-128, 128, (m, k)), dtype), "b": buffer(draw(-128, 128, (k, n)), dtype),
+                "c": poison((m, n), out)}
+
+    def expect(v):
+        wide = np.int64 if dtype == "i8" else np.float64
+        return {"c": buffer(v.a.astype(wide) @ v.b.astype(wide), out).values}
+
+    tolerance = 0 if out == "i32" else 2e-6
+    return Case(f"dot_{dtype}_unmasked_{m}x{n}x{k}", unmasked_dot_kernel, args, expect,
+                constexprs={"M": m, "N": n, "K": k, "OUT": _TL[out]}, rtol=tolerance, atol=10 * tolerance)
+
+
+# Rows of b that an instruction takes together lie far apart: each is a load of its own.
+CASES += [_unmasked(m, 64, 32, d, o) for m in (4, 16) for d, o in (("bf16", "fp32"), ("i8", "i32"), ("fp32", "fp32"))]
 
 
 CASES.append(Case(
-    "dot_i8_extremes", unsigned_dot_kernel,
+    "dot_i8_extremes", unmasked_dot_kernel,
     lambda rng: {"a": buffer(np.full((16, 64), -128), "i8"), "b": buffer(np.full((64, 16), -128), "i8"),
                  "c": poison((16, 16), "i32")},
     lambda v: {"c": np.full((16, 16), 64 * 128 * 128, np.int32)},
-    constexprs={"M": 16, "N": 16, "K": 64}))
+    constexprs={"M": 16, "N": 16, "K": 64, "OUT": tl.int32}))
 
 
 # b masked with a constant: where bytes are multiplied to 16 bits, the mask says how many products may be summed there.
