@@ -349,7 +349,9 @@ def linear_kernel(
     column = block_n * BLOCK_N + local
     acc = gated(acc, up, bias, column, n, has_bias, gate)
     out_at = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
-    inside = row_inside[:, None] & (column < n)[None, :]
+    inside = row_inside[:, None]
+    if n % BLOCK_N != 0:
+        inside = inside & (column < n)[None, :]
     if residual:
         acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
     if out_dtype == tl.int8:
