@@ -74,8 +74,9 @@ def _attend_to_pages(
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, DOT: tl.constexpr, SEEN: tl.constexpr,
 ):  # fmt: skip
     """One pass of the online softmax over pages [page_begin, page_end): highest and total [rows], acc [rows, BLOCK_D].
-    `slope` [rows] times log2(e). SEEN: no row ends before the last key of these pages."""
+    `slope` [rows] times log2(e). SEEN: every row sees every key of these pages, but for the window."""
     LOG2E: tl.constexpr = 1.4426950408889634
+    MASKED: tl.constexpr = not SEEN or has_window
     BLOCK_D: tl.constexpr = qs.shape[1]
     d = tl.arange(0, BLOCK_D)
     in_page = tl.arange(0, page_size)
@@ -99,25 +100,34 @@ def _attend_to_pages(
             s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
         else:
             s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
+        # Where a compiler could round a product or not, fma says it: a row gets the same result in both loops.
+        factor = scale * LOG2E
         if has_softcap:
             t = s * scale / softcap
-            s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0)) * LOG2E  # tanh
-        else:
-            s = s * (scale * LOG2E)
+            s = softcap * (1.0 - 2.0 / (tl.exp(2.0 * t) + 1.0))  # tanh
+            factor = tl.full((), LOG2E, tl.float32)
+        score = s * factor
         if has_alibi:
-            s += slope[:, None] * (key_position[None, :] - position[:, None]).to(tl.float32)
+            distance = (key_position[None, :] - position[:, None]).to(tl.float32)
+            score = tl.fma(slope[:, None], distance, score)
+        seen = row_inside[:, None]
         if not SEEN:
-            seen = (key_position[None, :] <= position[:, None]) & row_inside[:, None]
-            if has_window:
-                seen = seen & (key_position[None, :] > position[:, None] - window)
-            s = tl.where(seen, s, float("-inf"))
-        elif has_window:
-            s = tl.where(key_position[None, :] > position[:, None] - window, s, float("-inf"))
-        now = tl.maximum(highest, tl.max(s, axis=1))
+            seen = seen & (key_position[None, :] <= position[:, None])
+        if has_window:
+            seen = seen & (key_position[None, :] > position[:, None] - window)
+        if MASKED:
+            score = tl.where(seen, score, float("-inf"))
+        now = tl.maximum(highest, tl.max(score, axis=1))
         shift = tl.where(now == float("-inf"), 0.0, now)
-        p = tl.exp2(s - shift[:, None])
+        if has_alibi:
+            below = score - shift[:, None]
+        else:
+            below = tl.fma(s, factor, -shift[:, None])
+            if MASKED:
+                below = tl.where(seen, below, float("-inf"))
+        p = tl.exp2(below)
         rescale = tl.exp2(highest - shift)
-        total = total * rescale + tl.sum(p, axis=1)
+        total = tl.fma(total, rescale, tl.sum(p, axis=1))
         acc = acc * rescale[:, None]
         if DOT:
             acc = tl.dot(p.to(values.dtype), values, acc, input_precision="ieee")
@@ -169,7 +179,7 @@ def attention_kernel(
     )
 
     page_entry = page_table + seq.to(tl.int64) * max_pages
-    slope = position.to(tl.float32)  # not read without ALiBi
+    slope = tl.zeros((BLOCK_M,), dtype=tl.float32)
     if has_alibi:
         slope = tl.load(slopes + head, mask=row_inside, other=0.0) * LOG2E
     highest = tl.full((BLOCK_M,), float("-inf"), dtype=tl.float32)

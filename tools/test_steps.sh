@@ -111,7 +111,7 @@ print(next(d["targets"][0] for d in json.load(sys.stdin) if d["device"] == sys.a
 # objects.
 step_kernels() {
   local target
-  target=$(best_target cpu)
+  target=$(best_target cpu) || return 1
   pytest_run tests/kernels --target "$target" ${ALL_TARGETS:+--all-targets}
 }
 
@@ -119,7 +119,7 @@ step_kernels() {
 # contract too, whose test kernels have to be assembled for it.
 step_conformance() {
   local cases=build/kernel-cases device=${NEREID_TEST_DEVICE:-cpu} target
-  target=$(best_target "${device/#cpu:*/cpu}")
+  target=$(best_target "${device/#cpu:*/cpu}") || return 1
   case $device in cpu:*) target=$device ;; esac
   rm -rf $cases
   $PY -m kernels.export_cases --out $cases

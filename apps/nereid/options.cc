@@ -34,7 +34,7 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
   command
       .add_option(
           "--dtype", options.dtype,
-          "Computation: f32 everywhere; bf16 activations and KV cache with f32 sums; auto "
+          "Computation: f32 everywhere; bf16 activations with f32 sums; auto "
           "is bf16 where the device is fast at it, else f32. On CPUs, auto and bf16 round what "
           "goes into layers with quantised weights to 8-bit codes")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))

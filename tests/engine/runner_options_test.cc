@@ -22,6 +22,14 @@ TEST(RunnerOptions, NarrowOnGpusBeforeRope) {
   EXPECT_EQ(options_on("cpu:znver4", {}).types.projected, DType::kF32);
 }
 
+TEST(RunnerOptions, CacheOfTwoBytesUnlessAllIsF32) {
+  EXPECT_EQ(options_on("cpu:x86-64-v3", {}).types.compute, DType::kF32);
+  EXPECT_EQ(options_on("cpu:x86-64-v3", {}).types.cache, DType::kBF16);
+  EXPECT_EQ(options_on("cpu:x86-64-v3", {.dtype = ComputeType::kF32}).types.cache, DType::kF32);
+  EXPECT_EQ(options_on("cpu:x86-64-v3", {.cache_dtype = DType::kF16}).types.cache, DType::kF16);
+  EXPECT_EQ(options_on("cuda:90", {}).types.cache, DType::kBF16);
+}
+
 TEST(RunnerOptions, ServingOnAGpuTakesShorterSteps) {
   EXPECT_EQ(options_on("cuda:90", {.shared_cache = true}).max_rows, 2048);
   EXPECT_EQ(options_on("cuda:90", {}).max_rows, 0);  // the runner's default

@@ -2,6 +2,7 @@
 // the end.
 #include <numeric>
 
+#include "src/base/check.h"
 #include "src/compiler/lower/dot.h"
 
 namespace nereid::lower {
@@ -30,7 +31,7 @@ void Emitter::add_inner_sum(const DotPlan& dot, int64_t m, Value* n, Value* vect
   builder_.CreateAlignedStore(sum, address, align);
 }
 
-// d (m, n) .. d (m, n + columns) get `sums`.
+// d (m, [n, n + columns)) get `sums`.
 void Emitter::add_inner_sums(const DotPlan& dot, int64_t m, Value* n, Value* sums) {
   Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
   Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
@@ -42,9 +43,10 @@ void Emitter::add_inner_sums(const DotPlan& dot, int64_t m, Value* n, Value* sum
   builder_.CreateAlignedStore(sums, address, llvm::Align(4));
 }
 
-// Lane l is the sum of the lanes of vectors[l]: as many vectors as lanes, a power of two. Halves of
-// two vectors are added at a time, numbers in the order in which one vector alone is summed up.
+// Lane l is the sum of the lanes of vectors[l]: eight vectors of eight lanes. Halves of two vectors
+// are added at a time, numbers in the order in which one vector alone is summed up.
 Value* Emitter::sums_of(llvm::ArrayRef<Value*> vectors) {
+  NEREID_CHECK(vectors.size() == 8, "{} vectors, not 8", vectors.size());
   const auto lanes = static_cast<unsigned>(vectors.size());
   llvm::SmallVector<Value*, 8> now(lanes);
   // So that the result of each lies in its lane after the halving below.

@@ -196,8 +196,9 @@ class Emitter {
   void store_lanes(const Access& access, const Lanes& value, unsigned lanes);
   llvm::Value* load_contiguous(llvm::Value* base, const Access& access, llvm::Value* mask,
                                llvm::Value* other, unsigned lanes);
+  // mask: none, one for all lanes, or a vector.
   void store_contiguous(llvm::Value* base, const Access& access, llvm::Value* mask,
-                        llvm::Value* value, unsigned lanes);
+                        llvm::Value* value);
   llvm::Value* load_pattern(const Access& access, llvm::Value* mask, llvm::Value* other,
                             unsigned lanes);
   bool store_pattern(const Access& access, llvm::Value* mask, llvm::Value* value, unsigned lanes);

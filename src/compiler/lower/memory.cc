@@ -106,7 +106,7 @@ llvm::Value* Emitter::load_contiguous(llvm::Value* base, const Access& access, l
 }
 
 void Emitter::store_contiguous(llvm::Value* base, const Access& access, llvm::Value* mask,
-                               llvm::Value* value, unsigned lanes) {
+                               llvm::Value* value) {
   llvm::Align align(access.align);
   if (!mask) {
     builder_.CreateAlignedStore(value, base, align);
@@ -252,8 +252,8 @@ bool Emitter::store_pattern(const Access& access, llvm::Value* mask, llvm::Value
   for (unsigned lane = 0; lane < lanes; lane += run) {
     llvm::Value* base =
         builder_.CreateGEP(builder_.getInt8Ty(), access.pointer.value, i64(pattern[lane]));
-    store_contiguous(base, access, mask ? slice(mask, lane, run) : nullptr, slice(value, lane, run),
-                     run);
+    store_contiguous(base, access, mask ? slice(mask, lane, run) : nullptr,
+                     slice(value, lane, run));
   }
   return true;
 }
@@ -292,22 +292,18 @@ void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lan
   if (lanes == 1 ||
       (access.pointer.uniform() && value.uniform() && (!mask || !mask->getType()->isVectorTy()))) {
     llvm::Value* one = to_memory(lanes == 1 ? vector_of(value, 1) : value.value, access.element);
-    store_contiguous(lane_pointer(access.pointer, 0), access, mask, one, 1);
+    store_contiguous(lane_pointer(access.pointer, 0), access, mask, one);
     return;
   }
   llvm::Value* vector = to_memory(vector_of(value, lanes), access.element);
   const bool in_a_row = access.pointer.affine() && !access.pointer.scale &&
                         contiguous(access.pointer.pattern, element_bytes(access.element), lanes);
-  // Masked stores of AVX2 take many cycles: all lanes or none go elsewhere instead.
-  const bool whole = mask && access.mask->uniform() && !target_.has_avx512f &&
-                     lanes * element_bytes(access.element) <= kNowhereBytes;
-  if (in_a_row && whole) {
-    store_contiguous(access.pointer.value, access, mask, vector, lanes);
-    return;
-  }
-  if (mask && access.mask) mask = vector_of(*access.mask, lanes);
+  // Masked stores of AVX2 take many cycles: with one mask for all lanes, all go elsewhere instead.
+  const bool one_mask = in_a_row && mask && access.mask->uniform() && !target_.has_avx512f &&
+                        lanes * element_bytes(access.element) <= kNowhereBytes;
+  if (mask && !one_mask) mask = vector_of(*access.mask, lanes);
   if (in_a_row) {
-    store_contiguous(access.pointer.value, access, mask, vector, lanes);
+    store_contiguous(access.pointer.value, access, mask, vector);
     return;
   }
   if (access.pointer.affine() && !access.pointer.scale) {

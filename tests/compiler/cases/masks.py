@@ -148,11 +148,16 @@ def mask_row_only_kernel(x, out, rows, BM: tl.constexpr, BN: tl.constexpr):
     tl.store(out + offs, tl.load(x + offs, mask) + 1, mask)
 
 
-CASES.append(Case(
-    "mask_rows_broadcast", mask_row_only_kernel,
-    lambda rng: {"x": buffer(rng.standard_normal((11, 32)), "fp32"), "out": poison((11, 32), "fp32"),
-                 "rows": 11},
-    lambda a: {"out": a.x + 1}, constexprs={"BM": 16, "BN": 32}))
+def _rows(columns: int, dtype: str) -> Case:
+    return Case(
+        f"mask_rows_broadcast_{columns}_{dtype}", mask_row_only_kernel,
+        lambda rng: {"x": buffer(rng.integers(-50, 50, (11, columns)), dtype), "out": poison((11, columns), dtype),
+                     "rows": 11},
+        lambda a: {"out": buffer(a.x.astype(np.float64) + 1, dtype).values}, constexprs={"BM": 16, "BN": columns})
+
+
+# One mask for all lanes of a store, of vectors up to 64 bytes and of longer rows.
+CASES += [_rows(columns, dtype) for columns in (8, 32, 128) for dtype in ("fp32", "bf16", "fp64", "i8")]
 
 
 @triton.jit
