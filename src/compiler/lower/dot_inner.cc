@@ -9,6 +9,18 @@ namespace nereid::lower {
 
 using llvm::Value;
 
+// d (m, [n, n + columns)) get `sums`, a scalar for one column.
+void Emitter::add_inner_sums(const DotPlan& dot, int64_t m, Value* n, Value* sums) {
+  Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
+  Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
+  Value* address = builder_.CreateInBoundsGEP(builder_.getFloatTy(), dot.d.base, index);
+  if (!dot.starts_from_zero) {
+    Value* old = builder_.CreateAlignedLoad(sums->getType(), address, llvm::Align(4));
+    sums = builder_.CreateFAdd(sums, old);
+  }
+  builder_.CreateAlignedStore(sums, address, llvm::Align(4));
+}
+
 // d (m, n) gets the sum of a vector's lanes.
 void Emitter::add_inner_sum(const DotPlan& dot, int64_t m, Value* n, Value* vector) {
   Value* sum = vector;
@@ -20,27 +32,7 @@ void Emitter::add_inner_sum(const DotPlan& dot, int64_t m, Value* n, Value* vect
     reduced->setFastMathFlags(reorder);
     sum = reduced;
   }
-  Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
-  Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
-  Value* address = builder_.CreateInBoundsGEP(builder_.getFloatTy(), dot.d.base, index);
-  llvm::Align align(4);
-  if (!dot.starts_from_zero) {
-    Value* old = builder_.CreateAlignedLoad(builder_.getFloatTy(), address, align);
-    sum = builder_.CreateFAdd(sum, old);
-  }
-  builder_.CreateAlignedStore(sum, address, align);
-}
-
-// d (m, [n, n + columns)) get `sums`.
-void Emitter::add_inner_sums(const DotPlan& dot, int64_t m, Value* n, Value* sums) {
-  Value* batch = builder_.CreateMul(dot.batch_coord.base, i64(dot.m * dot.n));
-  Value* index = builder_.CreateAdd(n, builder_.CreateAdd(i64(m * dot.n), batch));
-  Value* address = builder_.CreateInBoundsGEP(builder_.getFloatTy(), dot.d.base, index);
-  if (!dot.starts_from_zero) {
-    Value* old = builder_.CreateAlignedLoad(sums->getType(), address, llvm::Align(4));
-    sums = builder_.CreateFAdd(sums, old);
-  }
-  builder_.CreateAlignedStore(sums, address, llvm::Align(4));
+  add_inner_sums(dot, m, n, sum);
 }
 
 // Lane l is the sum of the lanes of vectors[l]: eight vectors of eight lanes. Halves of two vectors
