@@ -55,7 +55,7 @@ class InputCompiler {
     dump("parse", *module);
     NEREID_RETURN_IF_ERROR(in_file(check_ttir(*module)));
     auto hook = [this](std::string_view stage, mlir::ModuleOp at) { dump(stage, at); };
-    NEREID_RETURN_IF_ERROR(in_file(run_front(*module, hook)));
+    NEREID_RETURN_IF_ERROR(in_file(run_front(*module, target_, hook)));
     for (auto function : module->getOps<mlir::triton::FuncOp>())
       kernels_.push_back(function.getName().str());
     if (options_.emit == EmitKind::kTtir) return print_ttir(*module, /*locations=*/true);
@@ -128,7 +128,7 @@ const std::vector<StageInfo>& compile_stages() {
       {"structure", "TTIR with branches turned into scf.if and scf.while"},
       {"inline", "TTIR without calls"},
       {"cleanup", "TTIR after canonicalisation, CSE and loop-invariant code motion"},
-      {"rewrite", "TTIR without tensor descriptors and scaled dots"},
+      {"rewrite", "TTIR without tensor descriptors and scaled dots; dots of two terms as one"},
       {"prefetch", "TTIR with loads that only ask for memory ahead of time"},
       {"lower", "LLVM IR as the lowering emits it"},
       {"optimize", "LLVM IR after LLVM's pipeline"},

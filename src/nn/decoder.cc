@@ -16,7 +16,8 @@ namespace nereid::nn {
 
 namespace {
 
-// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head.
+// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head, and
+// of gate and up in the last layer, behind which little is left to average it.
 // They are the smaller part of a model's weights.
 constexpr int64_t kFineTerms = 2;
 
@@ -197,8 +198,9 @@ Status Decoder::attention_out(size_t layer, const Tensor& residual) {
 Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = residual.dim(0);
+  const int64_t terms = layer + 1 == weights_.layers.size() ? kFineTerms : 1;
   NEREID_RETURN_IF_ERROR(
-      norm(residual, weights.mlp_norm, std::array{&weights.gate, &weights.up}, 1));
+      norm(residual, weights.mlp_norm, std::array{&weights.gate, &weights.up}, terms));
   const int64_t width = spec_.mlp.intermediate_size;
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
@@ -206,7 +208,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   launcher_->set_role("gate_up");
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, 1, rows),
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, terms, rows),
                                  .weight = &gate_weight,
                                  .up = &weights.up.weight,
                                  .gate = gate_of(spec_.mlp.activation),
@@ -217,7 +219,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
     const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
     for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
       NEREID_RETURN_IF_ERROR(
-          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, 1, rows),
+          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, terms, rows),
                                    .weight = &part->weight,
                                    .bias = part->bias.ptr(),
                                    .out = out,

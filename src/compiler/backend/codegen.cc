@@ -6,6 +6,7 @@
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -16,6 +17,15 @@
 
 namespace nereid {
 namespace {
+
+// LLVM would turn chains of sums into trees, to have more additions going at once. Sums of dots are
+// independent of each other already, and trees need more registers than there are.
+void keep_chains_of_sums() {
+  auto& options = llvm::cl::getRegisteredOptions();
+  auto found = options.find("x86-machine-combiner");
+  if (found == options.end()) return;
+  static_cast<llvm::cl::opt<bool>*>(found->second)->setValue(false);
+}
 
 Result<std::unique_ptr<llvm::TargetMachine>> make_machine(const TargetInfo& target) {
   llvm::InitializeAllTargetInfos();
@@ -91,6 +101,7 @@ Status optimize_module(llvm::Module& module, const TargetInfo& target) {
 
 Result<std::string> emit_code(llvm::Module& module, const TargetInfo& target, CodeKind kind) {
   NEREID_TRY(auto machine, make_machine(target));
+  keep_chains_of_sums();
   set_function_attributes(module, target);
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);

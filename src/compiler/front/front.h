@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "src/base/result.h"
+#include "src/compiler/target.h"
 
 namespace nereid {
 
@@ -30,6 +31,6 @@ Status check_ttir(mlir::ModuleOp module);
 using StageHook = std::function<void(std::string_view stage, mlir::ModuleOp module)>;
 
 // Brings a checked module into the form described above.
-Status run_front(mlir::ModuleOp module, const StageHook& hook);
+Status run_front(mlir::ModuleOp module, const TargetInfo& target, const StageHook& hook);
 
 }  // namespace nereid

@@ -84,8 +84,9 @@ mlir::LogicalResult clean_up(mlir::ModuleOp module) {
   return passes.run(module);
 }
 
-mlir::LogicalResult rewrite_composites(mlir::ModuleOp module) {
+mlir::LogicalResult rewrite_composites(mlir::ModuleOp module, const TargetInfo& target) {
   bool changed = false;
+  combine_two_term_dots(module, target);
   if (failed(rewrite_descriptors(module, changed)) || failed(rewrite_scaled_dots(module, changed)))
     return mlir::failure();
   if (!changed) return mlir::success();
@@ -99,7 +100,7 @@ mlir::LogicalResult add_prefetches(mlir::ModuleOp module) {
 
 }  // namespace
 
-Status run_front(mlir::ModuleOp module, const StageHook& hook) {
+Status run_front(mlir::ModuleOp module, const TargetInfo& target, const StageHook& hook) {
   DiagnosticCollector diagnostics(module.getContext());
   auto run_stage = [&](std::string_view stage, auto function) -> Status {
     if (failed(function(module)))
@@ -110,7 +111,8 @@ Status run_front(mlir::ModuleOp module, const StageHook& hook) {
   NEREID_RETURN_IF_ERROR(run_stage("structure", structure_control_flow));
   NEREID_RETURN_IF_ERROR(run_stage("inline", inline_calls));
   NEREID_RETURN_IF_ERROR(run_stage("cleanup", clean_up));
-  NEREID_RETURN_IF_ERROR(run_stage("rewrite", rewrite_composites));
+  NEREID_RETURN_IF_ERROR(run_stage(
+      "rewrite", [&](mlir::ModuleOp at) { return rewrite_composites(at, target); }));
   NEREID_RETURN_IF_ERROR(run_stage("prefetch", add_prefetches));
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LLVM.h"
+#include "src/compiler/target.h"
 
 namespace nereid {
 
@@ -13,6 +14,10 @@ mlir::LogicalResult rewrite_descriptors(mlir::ModuleOp module, bool& changed);
 
 // tt.dot_scaled -> operands decoded to f32 and scaled, tt.dot.
 mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
+
+// first * f + second as one dot, where both are dots of bytes with the same b: of a * f + a' in 16
+// bits. Where processors multiply bytes as 16-bit numbers anyway, that is half of the work.
+void combine_two_term_dots(mlir::ModuleOp module, const TargetInfo& target);
 
 // Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop
 // reads.

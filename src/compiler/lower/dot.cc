@@ -41,14 +41,17 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   bool full_vectors = dot.n % (target_.vector_bytes / 4) == 0;
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
-    bool bytes = from_a.isInteger(8) && from_b.isInteger(8) && dot.accumulator.isInteger(32);
+    const bool wide_a = has_short_sums(target_) && from_a.isInteger(16);
+    bool bytes = (from_a.isInteger(8) || wide_a) && from_b.isInteger(8) &&
+                 dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;
-      dot.compute = from_a;
+      dot.compute = from_b;
       dot.unsigned_b = is_never_negative(op.getB());
+      dot.words = has_short_sums(target_) && (wide_a || !dot.unsigned_b);
       dot.shifted_a = wants_unsigned_operand(target_) && !dot.unsigned_b;
-      if (dot.unsigned_b && has_short_sums(target_)) {
+      if (has_short_sums(target_) && !dot.words) {
         dot.short_steps = 32767 / (2 * 128 * std::max<int64_t>(largest_byte(op.getB()), 1));
       }
     } else {

@@ -15,13 +15,13 @@ enum class DotKind {
   kInteger  // multiply and add in the accumulator's type
 };
 
-// How b reaches the inner loop: evaluated there, or packed first, row by row or by transposing
-// squares.
-enum class BSource { kInPlace, kRows, kTransposed };
+// How b reaches the inner loop: evaluated there, or packed first: vector by vector as the inner loop
+// would evaluate it, row by row, or by transposing squares.
+enum class BSource { kInPlace, kVectors, kRows, kTransposed };
 
 // Is there something faster for 8-bit integers than multiplying them as 32-bit ones?
 bool has_byte_dot(const TargetInfo& target);
-// Does it multiply to 16-bit sums first (AVX2, AVX-512 without VNNI)?
+// Does it multiply bytes to 16-bit sums, or else numbers of 16 bits (AVX2, AVX-512 without VNNI)?
 bool has_short_sums(const TargetInfo& target);
 // Does it take bytes of b as signed only if those of a are unsigned, and the other way round?
 bool wants_unsigned_operand(const TargetInfo& target);
@@ -43,6 +43,9 @@ struct DotPlan {
   bool shifted_a = false;
   // kInt8 by vpmaddubsw: so many of its 16-bit sums of two products can be added up in 16 bits.
   int64_t short_steps = 1;
+  // kInt8 by vpmaddwd: operands are read as 16-bit numbers, a quad as two pairs, the one of its even
+  // elements first. a may have 16 bits from the start.
+  bool words = false;
 
   int64_t block_rows = 1;      // of accumulators
   bool inner_product = false;  // vectors along k instead of n
@@ -51,10 +54,15 @@ struct DotPlan {
 
   // Operands: where they are read. Without storage: evaluated in place, in compute type.
   std::optional<Emitter::Storage> a;           // (m, k)
-  std::optional<Emitter::Storage> b;           // (k / group, n, group)
+  std::optional<Emitter::Storage> b;           // (k / group, n, group); words: (.., 2, n, 2)
   std::optional<Emitter::Storage> correction;  // shifted_a: 128 * column sums of b, (n)
   Emitter::Storage d;                          // (batch, m, n) in the accumulator's type
   Coord batch_coord;
+
+  // Instructions for one vector of b.
+  int64_t parts() const { return words ? 2 : 1; }
+  // Bytes of an element of an operand that was packed.
+  int64_t packed_bytes() const { return words ? 2 : element_bytes(compute); }
 
   Point point(llvm::ArrayRef<Coord> coords, unsigned width) const {
     Point result;

@@ -100,23 +100,27 @@ double Emitter::choose_b(DotPlan& dot) {
     Coord k{.base = unknown_index(), .align = 1};
     return dot.point({k, scaled_coord(unknown_index(), lanes, steps(lanes))}, lanes);
   };
-  double in_place = uses * cost_at(b, vector, dot.compute);
+  // Bytes to words: both halves.
+  const double split = dot.words ? 3 : 0, parts = double(dot.parts());
+  double once = cost_at(b, vector, dot.compute), in_place = uses * (once + split);
   double rows = group * cost_at(b, row, dot.compute) + group;
   bool square = dot.k % width == 0 && lanes >= 4 &&
                 mlir::getElementTypeOrSelf(b.getType()) == dot.compute &&
                 element_bytes(dot.compute) * group == element_bytes(dot.accumulator);
   double columns = square ? 5 + cost_along_k(dot, width, dot.compute) : 1e9;
-  double packing = std::min(rows, columns) + 1 + uses;
-  dot.b_source = in_place <= packing ? BSource::kInPlace
-                 : columns < rows    ? BSource::kTransposed
-                                     : BSource::kRows;
+  double cheapest = std::min({once, rows, columns});
+  double packing = cheapest + split + parts * (1 + uses);
+  dot.b_source = in_place <= packing   ? BSource::kInPlace
+                 : cheapest == once    ? BSource::kVectors
+                 : cheapest == columns ? BSource::kTransposed
+                                       : BSource::kRows;
   return (std::min(packing, in_place) + double(dot.m)) / group;
 }
 
 // a is read one scalar (or group along k) at a time and spread over the lanes while it is loaded.
 bool Emitter::reads_a_in_place(DotPlan& dot) {
   mlir::Value a = dot.op.getA();
-  if (dot.shifted_a) return false;  // + 128 while it is packed
+  if (dot.shifted_a || dot.words) return false;  // changed while it is packed
   if (mlir::getElementTypeOrSelf(a.getType()) != dot.compute) return false;
   if (const Buffer* stored = plan_.find(a)) return !stored->on_stack;
   unsigned group = static_cast<unsigned>(dot.group);

@@ -5,8 +5,17 @@ namespace nereid::lower {
 
 using llvm::Value;
 
-// a at (m, group of k), spread over a vector.
-Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset) {
+// A part of a at (m, group of k), spread over a vector.
+Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset, int64_t part) {
+  if (dot.words) {
+    Value* pair = builder_.CreateAdd(builder_.CreateMul(k_group, i64(dot.group), "", true, true),
+                                     i64(offset * dot.group + part * 2), "", true, true);
+    pair = builder_.CreateAdd(builder_.CreateMul(m, i64(dot.k), "", true, true), pair);
+    Value* address = builder_.CreateInBoundsGEP(builder_.getInt16Ty(), dot.a->base, pair);
+    Value* x = builder_.CreateAlignedLoad(builder_.getInt32Ty(), address, llvm::Align(4));
+    return builder_.CreateBitCast(builder_.CreateVectorSplat(dot.lanes, x),
+                                  widen(builder_.getInt16Ty(), dot.lanes * 2));
+  }
   unsigned group = static_cast<unsigned>(dot.group), width = dot.lanes * group;
   Coord k = group_coord(dot, k_group, offset, group, 1);
   Coord row{.base = m, .align = 1};
@@ -26,14 +35,23 @@ Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t off
   return builder_.CreateBitCast(spread, widen(type_of(dot.compute), width));
 }
 
-// b at (group of k, block of n).
-Value* Emitter::load_b(const DotPlan& dot, Value* k_group, int64_t offset, Value* n_block) {
-  unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
+// A part of b at (group of k, block of n).
+Value* Emitter::load_b(const DotPlan& dot, Value* k_group, int64_t offset, int64_t part,
+                       Value* n_block) {
   if (dot.b) {
+    const unsigned width = dot.lanes * static_cast<unsigned>(dot.group / dot.parts());
+    llvm::Type* element = dot.words ? builder_.getInt16Ty() : type_of(dot.compute);
     Value* group = builder_.CreateAdd(k_group, i64(offset), "", true, true);
-    return builder_.CreateAlignedLoad(widen(type_of(dot.compute), width),
-                                      packed_b_address(dot, group, n_block), llvm::Align(4));
+    return builder_.CreateAlignedLoad(widen(element, width),
+                                      packed_b_address(dot, group, part, n_block), llvm::Align(4));
   }
+  Value* x = eval_b(dot, k_group, offset, n_block);
+  return dot.words ? alternate_bytes(x, part == 1, dot.unsigned_b) : x;
+}
+
+// b where it is, at (group of k, block of n), groups innermost.
+Value* Emitter::eval_b(const DotPlan& dot, Value* k_group, int64_t offset, Value* n_block) {
+  unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
   mlir::Type from = mlir::getElementTypeOrSelf(dot.op.getB().getType());
   Lanes value = eval(dot.op.getB(), group_point(dot, k_group, offset, n_block));
   return vector_of(convert_lanes(value, from, dot.compute, width), width);
@@ -84,11 +102,13 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       }
     }
   }
-  auto step = [&](Value* k_group, int64_t offset, int64_t set) {
+  auto step = [&](Value* k_group, int64_t offset, int64_t part, int64_t set) {
     llvm::SmallVector<Value*, 8> b;
-    for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, offset, column_at(c)));
+    for (int64_t c = 0; c < columns; ++c) {
+      b.push_back(load_b(dot, k_group, offset, part, column_at(c)));
+    }
     for (int64_t r = 0; r < rows; ++r) {
-      Value* a = load_a(dot, row_at(r), k_group, offset);
+      Value* a = load_a(dot, row_at(r), k_group, offset, part);
       for (int64_t c = 0; c < columns; ++c) {
         auto* slot = slots[(set * rows + r) * columns + c];
         builder_.CreateStore(dot_step(dot, builder_.CreateLoad(type, slot), a, b[c]), slot);
@@ -100,7 +120,9 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
   while (count % together != 0) together /= 2;
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
-    for (int64_t k = 0; k < together; ++k) step(k_group, k, k % sets);
+    for (int64_t k = 0; k < together; ++k) {
+      for (int64_t part = 0; part < dot.parts(); ++part) step(k_group, k, part, k % sets);
+    }
   });
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
@@ -145,10 +167,10 @@ void Emitter::dot_block_short(const DotPlan& dot, Value* m, Value* n_block, int6
     std::vector<Value*> words(cells);
     for (int64_t k = 0; k < together; ++k) {
       llvm::SmallVector<Value*, 8> b;
-      for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, k, column_at(c)));
+      for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, k, 0, column_at(c)));
       for (size_t cell = 0; cell < cells; ++cell) {
         const auto c = cell % static_cast<size_t>(columns);
-        Value* a = load_a(dot, row_at(static_cast<int64_t>(cell) / columns), k_group, k);
+        Value* a = load_a(dot, row_at(static_cast<int64_t>(cell) / columns), k_group, k, 0);
         Value* pairs = multiply_pairs(a, b[c]);
         words[cell] = k == 0 ? pairs : builder_.CreateAdd(words[cell], pairs);
       }

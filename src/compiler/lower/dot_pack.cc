@@ -1,4 +1,6 @@
 // Operands of a dot in the layout that its inner loop reads: a row-major, b in groups along k.
+#include <numeric>
+
 #include "llvm/IR/InlineAsm.h"
 #include "src/base/check.h"
 #include "src/compiler/lower/dot.h"
@@ -76,23 +78,48 @@ void Emitter::pack_b_transposed(DotPlan& dot) {
       auto columns = transpose(rows);
       Value* group = builder_.CreateMul(k_block, i64(lanes), "", true, true);
       for (unsigned column = 0; column < lanes; ++column) {
-        Value* address =
-            packed_b_address(dot, builder_.CreateAdd(group, i64(column), "", true, true), n_block);
-        builder_.CreateAlignedStore(columns[column], address, llvm::Align(4));
+        store_packed_b(dot, builder_.CreateAdd(group, i64(column), "", true, true), n_block,
+                       columns[column]);
       }
     });
   });
 }
 
-// Address of the vector for group `k_group` and lanes `n_block`.
-Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, Value* n_block) {
+// Address of the vector for part `part` of group `k_group`, and lanes `n_block`.
+Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, int64_t part, Value* n_block) {
   NEREID_CHECK(dot.b.has_value(), "b is not packed");
-  int64_t size = element_bytes(dot.compute);
-  Value* offset = builder_.CreateMul(k_group, i64(dot.n * dot.group * size), "", true, true);
+  const int64_t lane_bytes = dot.group / dot.parts() * dot.packed_bytes();
+  Value* row = builder_.CreateMul(k_group, i64(dot.parts()), "", true, true);
+  row = builder_.CreateAdd(row, i64(part), "", true, true);
+  Value* offset = builder_.CreateMul(row, i64(dot.n * lane_bytes), "", true, true);
   offset = builder_.CreateAdd(
-      offset, builder_.CreateMul(n_block, i64(dot.lanes * dot.group * size), "", true, true), "",
-      true, true);
+      offset, builder_.CreateMul(n_block, i64(dot.lanes * lane_bytes), "", true, true), "", true,
+      true);
   return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), dot.b->base, offset);
+}
+
+// Puts a vector of b, groups innermost, where the inner loop reads it.
+void Emitter::store_packed_b(const DotPlan& dot, Value* k_group, Value* n_block, Value* vector) {
+  const unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
+  if (dot.words) vector = builder_.CreateBitCast(vector, widen(builder_.getInt8Ty(), width));
+  for (int64_t part = 0; part < dot.parts(); ++part) {
+    Value* x = dot.words ? alternate_bytes(vector, part == 1, dot.unsigned_b) : vector;
+    builder_.CreateAlignedStore(x, packed_b_address(dot, k_group, part, n_block), llvm::Align(4));
+  }
+}
+
+// b as the inner loop would evaluate it, once. Several groups at a time, as in pack_b_rows.
+void Emitter::pack_b_vectors(DotPlan& dot) {
+  int64_t count = dot.k / dot.group, together = 8;
+  while (count % together != 0) together /= 2;
+  emit_loop(i64(0), i64(dot.n / dot.lanes), i64(1), [&](Value* n_block) {
+    emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
+      for (int64_t offset = 0; offset < together; ++offset) {
+        Value* group = builder_.CreateAdd(k_group, i64(offset), "", true, true);
+        store_packed_b(dot, group, n_block, eval_b(dot, k_group, offset, n_block));
+      }
+    });
+  });
 }
 
 // b lies along n: `group` rows are interleaved. Several groups at a time, so that what depends on k
@@ -125,7 +152,7 @@ void Emitter::pack_b_rows(DotPlan& dot) {
           all = builder_.CreateShuffleVector(all, order);
         }
         Value* group = builder_.CreateAdd(k_group, i64(offset), "", true, true);
-        builder_.CreateAlignedStore(all, packed_b_address(dot, group, n_block), llvm::Align(4));
+        store_packed_b(dot, group, n_block, all);
       }
     });
   });
@@ -157,7 +184,7 @@ void Emitter::compute_correction(DotPlan& dot) {
         for (int64_t c = 0; c < columns; ++c) {
           auto* slot = slots[static_cast<size_t>(c)];
           Value* sum = builder_.CreateLoad(sums, slot);
-          Value* group = load_b(dot, k_group, offset, column(c));
+          Value* group = load_b(dot, k_group, offset, 0, column(c));
           builder_.CreateStore(dot_step(dot, sum, ones, group), slot);
         }
       }
@@ -177,7 +204,34 @@ void Emitter::pin(Value* pointer) {
   builder_.CreateCall(barrier, {pointer});
 }
 
+// a as 16-bit numbers, of each quad along k the even elements first, as b's parts have them.
+void Emitter::pack_a_words(DotPlan& dot) {
+  mlir::Value a = dot.op.getA();
+  mlir::Type from = mlir::getElementTypeOrSelf(a.getType());
+  mlir::Type word = mlir::IntegerType::get(a.getContext(), 16);
+  const auto width = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 2));
+  llvm::SmallVector<int, 32> order;
+  for (int quad = 0; quad < static_cast<int>(width); quad += 4) {
+    order.append({quad, quad + 2, quad + 1, quad + 3});
+  }
+  dot.a = Storage{
+      .base = scratch_temp(dot.m * dot.k * element_bytes(word)), .strides = {dot.k, 1}, .element = word};
+  emit_loop(i64(0), i64(dot.m), i64(1), [&](Value* m) {
+    emit_loop(i64(0), i64(dot.k / width), i64(1), [&](Value* k_block) {
+      Coord row{.base = m, .align = 1}, k = scaled_coord(k_block, width, steps(width));
+      Point point = dot.point({row, k}, width);
+      Value* x = vector_of(convert_lanes(eval(a, point), from, word, width), width);
+      Point local;
+      local.lanes = width;
+      local.coords = {row, k};
+      store_storage(*dot.a, local, Lanes::make_vector(builder_.CreateShuffleVector(x, order)));
+    });
+  });
+  pin(dot.a->base);
+}
+
 void Emitter::pack_a(DotPlan& dot) {
+  if (dot.words) return pack_a_words(dot);
   mlir::Value a = dot.op.getA();
   mlir::Type from = mlir::getElementTypeOrSelf(a.getType());
   size_t rank = shape_of(a).size();
@@ -206,12 +260,14 @@ void Emitter::pack_a(DotPlan& dot) {
 void Emitter::pack_operands(DotPlan& dot) {
   if (!dot.a_in_place) pack_a(dot);
   if (dot.b_source != BSource::kInPlace) {
-    uint64_t bytes = dot.k * dot.n * element_bytes(dot.compute);
+    uint64_t bytes = dot.k * dot.n * dot.packed_bytes();
     dot.b = Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute};
-    if (dot.b_source == BSource::kTransposed)
-      pack_b_transposed(dot);
-    else
-      pack_b_rows(dot);
+    switch (dot.b_source) {
+      case BSource::kInPlace: break;
+      case BSource::kVectors: pack_b_vectors(dot); break;
+      case BSource::kRows: pack_b_rows(dot); break;
+      case BSource::kTransposed: pack_b_transposed(dot); break;
+    }
   }
   if (dot.shifted_a) compute_correction(dot);
 }

@@ -50,13 +50,8 @@ Value* Emitter::add_words(Value* sum, Value* words) {
 
 // AVX2, and AVX-512 without VNNI.
 Value* Emitter::dot_bytes_x86(const DotPlan& dot, Value* sum, Value* a, Value* b) {
-  if (dot.unsigned_b) return add_words(sum, multiply_pairs(a, b));
-  for (bool odd : {false, true}) {
-    Value* products =
-        multiply_words(alternate_bytes(a, odd, false), alternate_bytes(b, odd, false));
-    sum = builder_.CreateAdd(sum, products);
-  }
-  return sum;
+  if (dot.words) return builder_.CreateAdd(sum, multiply_words(a, b));
+  return add_words(sum, multiply_pairs(a, b));
 }
 
 Value* Emitter::dot_bytes_arm(const DotPlan& dot, Value* sum, Value* a, Value* b) {

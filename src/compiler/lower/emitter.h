@@ -284,6 +284,7 @@ class Emitter {
                         llvm::ArrayRef<llvm::AllocaInst*> slots, bool together);
   void pin(llvm::Value* pointer);
   void pack_a(DotPlan& dot);
+  void pack_a_words(DotPlan& dot);
   bool loads_contiguously(mlir::Value value, const Point& point);
   Lanes convert_lanes(const Lanes& value, mlir::Type from, mlir::Type to, unsigned lanes);
   Point group_point(const DotPlan& dot, llvm::Value* k_group, int64_t offset, llvm::Value* n_block);
@@ -292,9 +293,13 @@ class Emitter {
   llvm::SmallVector<llvm::Value*, 4> transpose(llvm::ArrayRef<llvm::Value*> rows);
   void pack_operands(DotPlan& dot);
   void pack_b_transposed(DotPlan& dot);
+  void pack_b_vectors(DotPlan& dot);
   void pack_b_rows(DotPlan& dot);
   void compute_correction(DotPlan& dot);
-  llvm::Value* packed_b_address(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  llvm::Value* packed_b_address(const DotPlan& dot, llvm::Value* k_group, int64_t part,
+                                llvm::Value* n_block);
+  void store_packed_b(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block,
+                      llvm::Value* vector);
   llvm::Value* dot_step(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
   llvm::Value* dot_bytes_x86(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
   llvm::Value* dot_bytes_arm(const DotPlan& dot, llvm::Value* sum, llvm::Value* a, llvm::Value* b);
@@ -302,8 +307,11 @@ class Emitter {
   llvm::Value* multiply_pairs(llvm::Value* a, llvm::Value* b);
   llvm::Value* add_words(llvm::Value* sum, llvm::Value* words);
   llvm::Value* alternate_bytes(llvm::Value* bytes, bool odd, bool is_unsigned);
-  llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group, int64_t offset);
-  llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
+  llvm::Value* load_a(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group, int64_t offset,
+                      int64_t part);
+  llvm::Value* load_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset, int64_t part,
+                      llvm::Value* n_block);
+  llvm::Value* eval_b(const DotPlan& dot, llvm::Value* k_group, int64_t offset,
                       llvm::Value* n_block);
   llvm::Value* d_address(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   llvm::Value* dot_start(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
