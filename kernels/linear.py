@@ -200,14 +200,15 @@ def _weight_tile(
 def _weight_tile_by_words(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, STREAM: tl.constexpr,
 ):  # fmt: skip
     """The same in `dtype`, with every word and every scale loaded once."""
     PER_WORD: tl.constexpr = 32 // bits
     WORDS: tl.constexpr = BLOCK_K // PER_WORD
     K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
     word = k0 // PER_WORD + tl.arange(0, WORDS)
-    words = tl.load(codes + (panel * (K_WORDS * 32) + lane)[None, :] + (word * 32)[:, None])
+    word_at = codes + (panel * (K_WORDS * 32) + lane)[None, :] + (word * 32)[:, None]
+    words = tl.load(word_at, eviction_policy=STREAM)
     i = tl.arange(0, PER_WORD)[None, :, None]
     if bits == 16 and code_dtype == dtype:
         value = (words[:, None, :] >> (16 * i)).to(tl.int16).to(dtype, bitcast=True)
@@ -230,13 +231,15 @@ def _weights(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, dtype: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+    STREAM: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
-    if DOT == 4:
-        tl.static_assert(k % BLOCK_K == 0)
+    if DOT == 4 or (bits == 16 and code_dtype != dtype):
+        tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
         return _weight_tile_by_words(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N
-        )
+            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
+            STREAM,
+        )  # fmt: skip
     elif bits == 16 and code_dtype == dtype and BLOCK_N == 32:
         return _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
     else:
@@ -254,6 +257,7 @@ def _rows_times_tiles(
     """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. FULL: all rows
     are inside, and k % BLOCK_K == 0."""
     BLOCK_M: tl.constexpr = row.shape[0]
+    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 else ""  # by few tiles
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     kk = tl.arange(0, BLOCK_K)
@@ -268,13 +272,13 @@ def _rows_times_tiles(
             xs = tl.load(x_at + k0, mask=inside, other=0.0)
         w = _weights(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-            xs.dtype, DOT, BLOCK_K, BLOCK_N,
+            xs.dtype, DOT, BLOCK_K, BLOCK_N, STREAM,
         )  # fmt: skip
         acc = tl.dot(xs, w, acc, input_precision="ieee")
         if gate != 0:
             w = _weights(
                 codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                xs.dtype, DOT, BLOCK_K, BLOCK_N,
+                xs.dtype, DOT, BLOCK_K, BLOCK_N, STREAM,
             )  # fmt: skip
             up = tl.dot(xs, w, up, input_precision="ieee")
     return acc, up

@@ -22,6 +22,7 @@ namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
 constexpr int64_t kStreamBytes = 16384;  // beyond what is in flight out of order anyway
+constexpr int64_t kSpreadTileBytes = 2048;
 constexpr int64_t kParts = 4;            // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
@@ -74,8 +75,8 @@ mlir::Value copy_slice(mlir::OpBuilder& builder, const Slice& slice, tt::LoadOp 
 }
 
 // Asks for part `part` of the rows that a load from `address` would read.
-void ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value address, int64_t part,
-             int64_t parts) {
+tt::LoadOp ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value address, int64_t part,
+                   int64_t parts) {
   mlir::IRMapping mapping;
   mapping.map(load.getPtr(), address);
   auto copy = mlir::cast<tt::LoadOp>(builder.clone(*load, mapping));
@@ -83,6 +84,7 @@ void ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value address, int
   copy.getOtherMutable().clear();
   int64_t rows = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape()[0] / parts;
   copy->setAttr("prefetch", builder.getDenseI64ArrayAttr({part * rows, rows}));
+  return copy;
 }
 
 mlir::Value constant_like(mlir::OpBuilder& builder, mlir::Location at, mlir::Value like,
@@ -135,11 +137,17 @@ void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64
   int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
   mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), ahead);
   mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
+  llvm::SmallVector<tt::DotOp, 2> dots(loop.getBody()->getOps<tt::DotOp>());
+  size_t spread = 0;
   for (tt::LoadOp load : streams) {
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);
     if (!slice || slice->indirect) continue;
     mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
-    ask_for(builder, load, address, 0, 1);
+    tt::LoadOp copy = ask_for(builder, load, address, 0, 1);
+    if (tile_bytes(load) < kSpreadTileBytes || dots.empty()) continue;
+    // Where its own dot begins, since several streams at once are too many as well.
+    copy->moveBefore(dots[std::min(spread++, dots.size() - 1)]);
+    copy->setAttr("spread", builder.getUnitAttr());
   }
 }
 

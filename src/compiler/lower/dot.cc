@@ -101,7 +101,10 @@ std::pair<tt::LoadOp, Point> Emitter::find_load(mlir::Value value, Point point) 
 
 void Emitter::emit_dot(tt::DotOp op) {
   const Buffer* result = plan_.find(op.getD());
-  if (!result) return;  // nobody reads it
+  if (!result) {  // nobody reads it
+    spread_.clear();
+    return;
+  }
   DotPlan dot = plan_dot(op);
   mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
   bool converted = to != dot.accumulator;
@@ -120,6 +123,8 @@ void Emitter::emit_dot(tt::DotOp op) {
     dot.batch_coord = {.base = batch, .align = 1};
     choose_operands(dot);
     if (dot.inner_product) {
+      begin_spread(1);
+      advance_spread();
       emit_inner_product(dot);
     } else {
       pack_operands(dot);
@@ -131,6 +136,7 @@ void Emitter::emit_dot(tt::DotOp op) {
   } else {
     emit_loop(i64(0), i64(dot.batch), i64(1), one_batch);
   }
+  spread_.clear();
   if (!converted) return;
   memos_.clear();
   NestShape nest = plan_nest(result->shape, {op.getD()});

@@ -81,6 +81,7 @@ Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
+  advance_spread();
   if (dot.short_steps > 1) return dot_block_short(dot, m, n_block, rows, columns);
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
   llvm::Align align(element_bytes(dot.accumulator));
@@ -195,6 +196,7 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
   // Rows that are not a multiple are spread evenly: a small last block would keep few sums going.
   int64_t blocks = (dot.m + rows - 1) / rows, fewer = dot.m / blocks, more = dot.m % blocks;
   int64_t end_of_more = more * (fewer + 1);
+  begin_spread(blocks * (vectors / columns));
   emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
     emit_loop(i64(0), i64(end_of_more), i64(fewer + 1),
               [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });

@@ -226,6 +226,9 @@ class Emitter {
   void emit_store(mlir::triton::StoreOp op);  // store_op.cc
   void emit_scalar_load(mlir::triton::LoadOp op);
   void emit_prefetch(mlir::triton::LoadOp op);  // prefetch_op.cc
+  void emit_prefetch_rows(mlir::triton::LoadOp op, llvm::Value* first, int64_t rows);
+  void begin_spread(int64_t blocks);
+  void advance_spread();
   void emit_reduce(mlir::triton::ReduceOp op);  // reduce.cc
   void reduce_along_lanes(mlir::triton::ReduceOp op, const NestShape& nest);
   void reduce_across(mlir::triton::ReduceOp op, const NestShape& nest);
@@ -340,6 +343,14 @@ class Emitter {
    private:
     Emitter& emitter_;
   };
+
+  // A prefetch that the next dot spreads over its blocks.
+  struct SpreadPrefetch {
+    mlir::triton::LoadOp op;
+    int64_t rows = 0;                  // at each block
+    llvm::AllocaInst* next = nullptr;  // the first row of the next block's
+  };
+  llvm::SmallVector<SpreadPrefetch, 2> spread_;
 
   mlir::triton::FuncOp func_;
   const TargetInfo& target_;

@@ -10,11 +10,42 @@ constexpr int64_t kLineBytes = 64;
 constexpr int64_t kToSecondLevel = 2;  // locality: a tile per operand is much for the first
 
 void Emitter::emit_prefetch(tt::LoadOp op) {
+  if (op->hasAttr("spread")) {
+    spread_.push_back({.op = op});
+    return;
+  }
+  auto part = mlir::cast<mlir::DenseI64ArrayAttr>(op->getAttr("prefetch"));
+  bool two = shape_of(op.getPtr()).size() == 2;
+  emit_prefetch_rows(op, i64(two ? part[0] : 0), two ? part[1] : 1);
+}
+
+// What waits for this dot is asked for a few rows at a time, at the beginning of each of its
+// `blocks`.
+void Emitter::begin_spread(int64_t blocks) {
+  for (SpreadPrefetch& prefetch : spread_) {
+    auto shape = shape_of(prefetch.op.getPtr());
+    int64_t rows = shape.size() == 2 ? shape[0] : 1;
+    prefetch.rows = (rows + blocks - 1) / blocks;
+    prefetch.next = stack_slot(builder_.getInt64Ty(), "ahead");
+    builder_.CreateStore(i64(0), prefetch.next);
+  }
+}
+
+void Emitter::advance_spread() {
+  for (SpreadPrefetch& prefetch : spread_) {
+    llvm::Value* first = builder_.CreateLoad(builder_.getInt64Ty(), prefetch.next);
+    emit_prefetch_rows(prefetch.op, first, prefetch.rows);
+    builder_.CreateStore(builder_.CreateAdd(first, i64(prefetch.rows), "", true, true),
+                         prefetch.next);
+  }
+}
+
+// Every line of rows [first, first + rows).
+void Emitter::emit_prefetch_rows(tt::LoadOp op, llvm::Value* first, int64_t rows) {
   auto shape = shape_of(op.getPtr());
   mlir::Type element = mlir::getElementTypeOrSelf(op.getType());
-  auto part = mlir::cast<mlir::DenseI64ArrayAttr>(op->getAttr("prefetch"));
   bool two = shape.size() == 2;
-  int64_t columns = shape.back(), first = two ? part[0] : 0, rows = two ? part[1] : 1;
+  int64_t columns = shape.back();
   int64_t apart = std::max<int64_t>(1, kLineBytes / element_bytes(element));
   auto line = [&](llvm::Value* row, int64_t column) {
     Point point;
@@ -25,7 +56,8 @@ void Emitter::emit_prefetch(tt::LoadOp op) {
     builder_.CreateIntrinsic(llvm::Intrinsic::prefetch, {address->getType()},
                              {address, i32(0), i32(kToSecondLevel), i32(1)});
   };
-  emit_loop(i64(first), i64(first + rows), i64(1), [&](llvm::Value* row) {
+  emit_loop(i64(0), i64(rows), i64(1), [&](llvm::Value* index) {
+    llvm::Value* row = builder_.CreateAdd(first, index, "", true, true);
     for (int64_t column = 0; column < columns; column += apart) line(row, column);
   });
 }
