@@ -16,9 +16,9 @@ namespace nereid::nn {
 
 namespace {
 
-// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head, and
-// of gate and up in the last layer, behind which little is left to average it.
-// They are the smaller part of a model's weights.
+// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head,
+// and of gate and up in the last layer, behind which little is left to average it. They are the
+// smaller part of a model's weights.
 constexpr int64_t kFineTerms = 2;
 
 ops::Gate gate_of(Activation activation) {

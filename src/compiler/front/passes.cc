@@ -111,8 +111,8 @@ Status run_front(mlir::ModuleOp module, const TargetInfo& target, const StageHoo
   NEREID_RETURN_IF_ERROR(run_stage("structure", structure_control_flow));
   NEREID_RETURN_IF_ERROR(run_stage("inline", inline_calls));
   NEREID_RETURN_IF_ERROR(run_stage("cleanup", clean_up));
-  NEREID_RETURN_IF_ERROR(run_stage(
-      "rewrite", [&](mlir::ModuleOp at) { return rewrite_composites(at, target); }));
+  NEREID_RETURN_IF_ERROR(
+      run_stage("rewrite", [&](mlir::ModuleOp at) { return rewrite_composites(at, target); }));
   NEREID_RETURN_IF_ERROR(run_stage("prefetch", add_prefetches));
   return {};
 }

@@ -23,7 +23,7 @@ namespace arith = mlir::arith;
 constexpr int64_t kSmallestTileBytes = 1024;
 constexpr int64_t kStreamBytes = 16384;  // beyond what is in flight out of order anyway
 constexpr int64_t kSpreadTileBytes = 2048;
-constexpr int64_t kParts = 4;            // of a tile, asked for at different places
+constexpr int64_t kParts = 4;  // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());

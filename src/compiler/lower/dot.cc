@@ -42,8 +42,8 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
     const bool wide_a = has_short_sums(target_) && from_a.isInteger(16);
-    bool bytes = (from_a.isInteger(8) || wide_a) && from_b.isInteger(8) &&
-                 dot.accumulator.isInteger(32);
+    bool bytes =
+        (from_a.isInteger(8) || wide_a) && from_b.isInteger(8) && dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;

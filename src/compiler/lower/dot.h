@@ -15,8 +15,8 @@ enum class DotKind {
   kInteger  // multiply and add in the accumulator's type
 };
 
-// How b reaches the inner loop: evaluated there, or packed first: vector by vector as the inner loop
-// would evaluate it, row by row, or by transposing squares.
+// How b reaches the inner loop: evaluated there, or packed first: vector by vector as the inner
+// loop would evaluate it, row by row, or by transposing squares.
 enum class BSource { kInPlace, kVectors, kRows, kTransposed };
 
 // Is there something faster for 8-bit integers than multiplying them as 32-bit ones?
@@ -43,8 +43,8 @@ struct DotPlan {
   bool shifted_a = false;
   // kInt8 by vpmaddubsw: so many of its 16-bit sums of two products can be added up in 16 bits.
   int64_t short_steps = 1;
-  // kInt8 by vpmaddwd: operands are read as 16-bit numbers, a quad as two pairs, the one of its even
-  // elements first. a may have 16 bits from the start.
+  // kInt8 by vpmaddwd: operands are read as 16-bit numbers, a quad as two pairs, the one of its
+  // even elements first. a may have 16 bits from the start.
   bool words = false;
 
   int64_t block_rows = 1;      // of accumulators

@@ -214,8 +214,9 @@ void Emitter::pack_a_words(DotPlan& dot) {
   for (int quad = 0; quad < static_cast<int>(width); quad += 4) {
     order.append({quad, quad + 2, quad + 1, quad + 3});
   }
-  dot.a = Storage{
-      .base = scratch_temp(dot.m * dot.k * element_bytes(word)), .strides = {dot.k, 1}, .element = word};
+  dot.a = Storage{.base = scratch_temp(dot.m * dot.k * element_bytes(word)),
+                  .strides = {dot.k, 1},
+                  .element = word};
   emit_loop(i64(0), i64(dot.m), i64(1), [&](Value* m) {
     emit_loop(i64(0), i64(dot.k / width), i64(1), [&](Value* k_block) {
       Coord row{.base = m, .align = 1}, k = scaled_coord(k_block, width, steps(width));
@@ -263,10 +264,17 @@ void Emitter::pack_operands(DotPlan& dot) {
     uint64_t bytes = dot.k * dot.n * dot.packed_bytes();
     dot.b = Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute};
     switch (dot.b_source) {
-      case BSource::kInPlace: break;
-      case BSource::kVectors: pack_b_vectors(dot); break;
-      case BSource::kRows: pack_b_rows(dot); break;
-      case BSource::kTransposed: pack_b_transposed(dot); break;
+      case BSource::kInPlace:
+        break;
+      case BSource::kVectors:
+        pack_b_vectors(dot);
+        break;
+      case BSource::kRows:
+        pack_b_rows(dot);
+        break;
+      case BSource::kTransposed:
+        pack_b_transposed(dot);
+        break;
     }
   }
   if (dot.shifted_a) compute_correction(dot);
