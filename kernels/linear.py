@@ -257,7 +257,7 @@ def _rows_times_tiles(
     """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. FULL: all rows
     are inside, and k % BLOCK_K == 0."""
     BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 else ""  # by few tiles
+    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 else ""  # few tiles share them
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     kk = tl.arange(0, BLOCK_K)

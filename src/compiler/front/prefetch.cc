@@ -5,7 +5,8 @@
 // For these the address computation is copied, for the next iteration, to the loop's beginning, and
 // for the first one before the loop. Copies of the tt.load with the attribute `prefetch` (first
 // row, rows) follow, spread over the loop's body; the lowering turns them into prefetch
-// instructions (prefetch_op.cc).
+// instructions (prefetch_op.cc). Large tiles of streams (evict_first) have the attribute `spread`
+// too: the dot behind them asks for a few rows with each of its blocks.
 #include "llvm/ADT/MapVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -21,9 +22,9 @@ namespace scf = mlir::scf;
 namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
-constexpr int64_t kStreamBytes = 16384;  // beyond what is in flight out of order anyway
-constexpr int64_t kSpreadTileBytes = 2048;
-constexpr int64_t kParts = 4;  // of a tile, asked for at different places
+constexpr int64_t kStreamBytes = 16384;     // beyond what is in flight out of order anyway
+constexpr int64_t kSpreadTileBytes = 2048;  // more than is in flight: over the next dot
+constexpr int64_t kParts = 4;               // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
