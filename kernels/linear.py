@@ -8,7 +8,8 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
     both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
     without matrix instructions, for targets whose instructions take more columns than a group has.
-  - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want.
+  - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
+    does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -257,7 +258,7 @@ def _rows_times_tiles(
     """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. FULL: all rows
     are inside, and k % BLOCK_K == 0."""
     BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 else ""  # few tiles share them
+    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 and BLOCK_K <= 64 else ""
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     kk = tl.arange(0, BLOCK_K)

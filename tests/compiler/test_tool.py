@@ -69,6 +69,16 @@ def test_emitted_ttir_compiles_again(compiler: Path, add: Path, tmp_path: Path) 
     assert run(compiler, again, "-o", tmp_path / "a.so").returncode == 0
 
 
+def test_marks_of_prefetches_in_the_input_mean_nothing(compiler: Path, tmp_path: Path) -> None:
+    source = tmp_path / "marked.ttir"
+    source.write_text("""module { tt.func public @k(%x: !tt.ptr<f32>) {
+      %v = tt.load %x {prefetch = 3 : i32, spread} : !tt.ptr<f32>
+      tt.store %x, %v : !tt.ptr<f32>
+      tt.return
+    } }""")
+    assert run(compiler, source, "-o", tmp_path / "marked.so").returncode == 0
+
+
 def test_same_input_gives_same_bytes(compiler: Path, tmp_path: Path) -> None:
     outputs = []
     for folder in ("one", "another_place"):

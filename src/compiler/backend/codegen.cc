@@ -19,12 +19,12 @@ namespace nereid {
 namespace {
 
 // LLVM would turn chains of sums into trees, to have more additions going at once. Sums of dots are
-// independent of each other already, and trees need more registers than there are.
-void keep_chains_of_sums() {
+// independent of each other already, and trees need more registers than the 16 of AVX2.
+void keep_chains_of_sums(const TargetInfo& target) {
   auto& options = llvm::cl::getRegisteredOptions();
   auto found = options.find("x86-machine-combiner");
   if (found == options.end()) return;
-  static_cast<llvm::cl::opt<bool>*>(found->second)->setValue(false);
+  static_cast<llvm::cl::opt<bool>*>(found->second)->setValue(target.vector_registers >= 32);
 }
 
 Result<std::unique_ptr<llvm::TargetMachine>> make_machine(const TargetInfo& target) {
@@ -101,7 +101,7 @@ Status optimize_module(llvm::Module& module, const TargetInfo& target) {
 
 Result<std::string> emit_code(llvm::Module& module, const TargetInfo& target, CodeKind kind) {
   NEREID_TRY(auto machine, make_machine(target));
-  keep_chains_of_sums();
+  keep_chains_of_sums(target);
   set_function_attributes(module, target);
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);

@@ -43,8 +43,11 @@ mlir::LogicalResult lift_region(mlir::Region& region) {
 }
 
 // Barriers mean nothing where one thread runs a program; assumptions are hints that nobody uses.
+// Marks of prefetch.cc come with TTIR that this compiler has printed; it sets them again.
 void drop_hints(mlir::ModuleOp module) {
   module->walk([](mlir::Operation* op) {
+    op->removeAttr("prefetch");
+    op->removeAttr("spread");
     if (mlir::isa<mlir::LLVM::AssumeOp, tt::gpu::BarrierOp>(op)) op->erase();
   });
 }

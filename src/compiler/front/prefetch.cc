@@ -129,6 +129,16 @@ void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, int& place) 
   }
 }
 
+// A large tile of rows, with an address that is as cheap to have later.
+bool may_spread(tt::LoadOp load, const Slice& slice) {
+  const bool stored = llvm::any_of(slice.ops, [](mlir::Operation* op) {
+    return mlir::isa<tt::CatOp, tt::DotOp, tt::GatherOp, tt::HistogramOp, tt::ReduceOp, tt::ScanOp>(
+        op);
+  });
+  return !stored && tile_bytes(load) >= kSpreadTileBytes &&
+         mlir::cast<mlir::RankedTensorType>(load.getType()).getRank() == 2;
+}
+
 // The streams of a loop advance together: by as many iterations as the widest needs.
 void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
   int64_t widest = 1;
@@ -138,14 +148,17 @@ void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64
   int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
   mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), ahead);
   mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
-  llvm::SmallVector<tt::DotOp, 2> dots(loop.getBody()->getOps<tt::DotOp>());
+  llvm::SmallVector<tt::DotOp, 2> dots;
+  for (auto dot : loop.getBody()->getOps<tt::DotOp>()) {
+    if (mlir::cast<mlir::RankedTensorType>(dot.getType()).getRank() == 2) dots.push_back(dot);
+  }
   size_t spread = 0;
   for (tt::LoadOp load : streams) {
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);
     if (!slice || slice->indirect) continue;
     mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
     tt::LoadOp copy = ask_for(builder, load, address, 0, 1);
-    if (tile_bytes(load) < kSpreadTileBytes || dots.empty()) continue;
+    if (dots.empty() || !may_spread(load, *slice)) continue;
     // Where its own dot begins, since several streams at once are too many as well.
     copy->moveBefore(dots[std::min(spread++, dots.size() - 1)]);
     copy->setAttr("spread", builder.getUnitAttr());

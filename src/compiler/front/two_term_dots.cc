@@ -32,8 +32,8 @@ std::optional<TwoTerms> match(tt::DotOp second) {
   for (Value bytes : {terms.first.getA(), second.getA(), second.getB()})
     if (!mlir::getElementTypeOrSelf(bytes.getType()).isInteger(8)) return std::nullopt;
   terms.factor = factor.getSExtValue();
-  // So that 128 * |f| + 128 fits into 16 bits.
-  if (terms.factor < -254 || terms.factor > 254) return std::nullopt;
+  // So that -128 * f - 128 and 127 * f + 127 fit into 16 bits, whatever the sign of f.
+  if (terms.factor < -255 || terms.factor > 255) return std::nullopt;
   return terms;
 }
 

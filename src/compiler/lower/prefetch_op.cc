@@ -23,8 +23,7 @@ void Emitter::emit_prefetch(tt::LoadOp op) {
 // `blocks`.
 void Emitter::begin_spread(int64_t blocks) {
   for (SpreadPrefetch& prefetch : spread_) {
-    auto shape = shape_of(prefetch.op.getPtr());
-    int64_t rows = shape.size() == 2 ? shape[0] : 1;
+    int64_t rows = shape_of(prefetch.op.getPtr())[0];
     prefetch.rows = (rows + blocks - 1) / blocks;
     prefetch.next = stack_slot(builder_.getInt64Ty(), "ahead");
     builder_.CreateStore(i64(0), prefetch.next);
@@ -33,9 +32,12 @@ void Emitter::begin_spread(int64_t blocks) {
 
 void Emitter::advance_spread() {
   for (SpreadPrefetch& prefetch : spread_) {
-    llvm::Value* first = builder_.CreateLoad(builder_.getInt64Ty(), prefetch.next);
+    // Never beyond the tile: what an address is made of may be read from memory, row by row.
+    llvm::Value* last = i64(shape_of(prefetch.op.getPtr())[0] - prefetch.rows);
+    llvm::Value* next = builder_.CreateLoad(builder_.getInt64Ty(), prefetch.next);
+    llvm::Value* first = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::umin, next, last);
     emit_prefetch_rows(prefetch.op, first, prefetch.rows);
-    builder_.CreateStore(builder_.CreateAdd(first, i64(prefetch.rows), "", true, true),
+    builder_.CreateStore(builder_.CreateAdd(next, i64(prefetch.rows), "", true, true),
                          prefetch.next);
   }
 }

@@ -154,30 +154,32 @@ CASES += [_masked_dot(mask, 8, 32, 128, fill) for mask in (1, 7, 15, 31, 63, 127
 CASES += [_masked_dot(15, m, 32, k, -128) for m, k in ((1, 64), (2, 4), (4, 8), (16, 32))]
 
 
-# A number of two bytes times bytes: compilers may do it at once, in 16 bits. FACTOR 255 is one too many for that.
+# A number of two bytes times bytes: compilers may do it at once, in 16 bits. FACTOR 256 is one too many for that.
 @triton.jit
-def two_term_kernel(first, second, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FACTOR: tl.constexpr):
+def two_term_kernel(first, second, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FACTOR: tl.constexpr,
+                    MASK: tl.constexpr):
     m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
-    vb = tl.load(b + k[:, None] * N + n[None, :])
+    vb = tl.load(b + k[:, None] * N + n[None, :]) & MASK
     product = tl.dot(tl.load(first + m[:, None] * K + k[None, :]), vb)
     product = tl.dot(tl.load(second + m[:, None] * K + k[None, :]), vb, product * FACTOR)
     tl.store(c + m[:, None] * N + n[None, :], product)
 
 
-def _two_terms(factor, m, n, k, fill):
+def _two_terms(factor, m, n, k, fill, mask=-1):
     def draw(rng, *shape):
         return buffer(np.full(shape, fill) if fill else rng.integers(-128, 128, shape), "i8")
 
     return Case(
-        f"dot_two_terms_{factor}_{m}x{n}x{k}_{fill}", two_term_kernel,
+        f"dot_two_terms_{factor}_{m}x{n}x{k}_{fill}_{mask}", two_term_kernel,
         lambda rng: {"first": draw(rng, m, k), "second": draw(rng, m, k), "b": draw(rng, k, n),
                      "c": poison((m, n), "i32")},
-        lambda v: {"c": (factor * v.first.astype(np.int32) + v.second) @ v.b.astype(np.int32)},
-        constexprs={"M": m, "N": n, "K": k, "FACTOR": factor})
+        lambda v: {"c": (factor * v.first.astype(np.int32) + v.second) @ (v.b.astype(np.int32) & mask)},
+        constexprs={"M": m, "N": n, "K": k, "FACTOR": factor, "MASK": mask})
 
 
-CASES += [_two_terms(f, 8, 32, 32, fill) for f in (254, -254, 255, 1) for fill in (0, -128, 127)]
-CASES += [_two_terms(254, m, 32, k, 0) for m, k in ((1, 64), (2, 4), (4, 8), (64, 32))]
+CASES += [_two_terms(f, 8, 32, 32, fill) for f in (254, 255, -255, 256, 1) for fill in (0, -128, 127)]
+CASES += [_two_terms(254, m, n, k, 0, mask) for m, n, k in ((1, 32, 64), (2, 32, 4), (4, 32, 8), (64, 32, 32), (8, 4, 32))
+          for mask in (-1, 15)]
 
 
 @triton.jit
