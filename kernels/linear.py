@@ -241,7 +241,7 @@ def _weights(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
             STREAM,
         )  # fmt: skip
-    elif bits == 16 and code_dtype == dtype and BLOCK_N == 32:
+    elif bits == 16 and BLOCK_N == 32:
         return _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
     else:
         w = _weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)

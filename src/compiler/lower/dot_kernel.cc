@@ -1,4 +1,5 @@
 // The inner loops of a dot: a block of accumulators held in registers while k runs.
+#include "src/base/check.h"
 #include "src/compiler/lower/dot.h"
 
 namespace nereid::lower {
@@ -8,6 +9,7 @@ using llvm::Value;
 // A part of a at (m, group of k), spread over a vector.
 Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset, int64_t part) {
   if (dot.words) {
+    NEREID_CHECK(dot.a.has_value(), "a is not packed");
     Value* pair = builder_.CreateAdd(builder_.CreateMul(k_group, i64(dot.group), "", true, true),
                                      i64(offset * dot.group + part * 2), "", true, true);
     pair = builder_.CreateAdd(builder_.CreateMul(m, i64(dot.k), "", true, true), pair);
@@ -78,6 +80,16 @@ Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
   return builder_.CreateAlignedLoad(type, d_address(dot, m, n_block), align);
 }
 
+// The sum of integers that were summed apart, a power of two of them.
+Value* Emitter::add_sets(llvm::SmallVector<Value*, 8> sums) {
+  for (; sums.size() > 1; sums.resize(sums.size() / 2)) {
+    for (size_t k = 0; k < sums.size() / 2; ++k) {
+      sums[k] = builder_.CreateAdd(sums[k], sums[k + sums.size() / 2]);
+    }
+  }
+  return sums[0];
+}
+
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
@@ -131,18 +143,13 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       for (int64_t s = 0; s < sets; ++s) {
         sums.push_back(builder_.CreateLoad(type, slots[(s * rows + r) * columns + c]));
       }
-      for (; sums.size() > 1; sums.resize(sums.size() / 2)) {
-        for (size_t k = 0; k < sums.size() / 2; ++k) {
-          Value* other = sums[k + sums.size() / 2];
-          sums[k] = real ? builder_.CreateFAdd(sums[k], other) : builder_.CreateAdd(sums[k], other);
-        }
-      }
+      Value* sum = add_sets(sums);
       // Not before: no product has to wait for the sums of b.
       if (dot.correction) {
         Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column_at(c));
-        sums[0] = builder_.CreateSub(sums[0], builder_.CreateAlignedLoad(type, address, align));
+        sum = builder_.CreateSub(sum, builder_.CreateAlignedLoad(type, address, align));
       }
-      builder_.CreateAlignedStore(sums[0], d_address(dot, row_at(r), column_at(c)), align);
+      builder_.CreateAlignedStore(sum, d_address(dot, row_at(r), column_at(c)), align);
     }
   }
 }

@@ -100,8 +100,6 @@ Value* Emitter::packed_b_address(const DotPlan& dot, Value* k_group, int64_t par
 
 // Puts a vector of b, groups innermost, where the inner loop reads it.
 void Emitter::store_packed_b(const DotPlan& dot, Value* k_group, Value* n_block, Value* vector) {
-  const unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
-  if (dot.words) vector = builder_.CreateBitCast(vector, widen(builder_.getInt8Ty(), width));
   for (int64_t part = 0; part < dot.parts(); ++part) {
     Value* x = dot.words ? alternate_bytes(vector, part == 1, dot.unsigned_b) : vector;
     builder_.CreateAlignedStore(x, packed_b_address(dot, k_group, part, n_block), llvm::Align(4));

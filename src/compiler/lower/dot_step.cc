@@ -21,7 +21,8 @@ bool has_short_sums(const TargetInfo& target) {
 
 // Bytes as 16-bit numbers: those at even places, or those at odd ones.
 Value* Emitter::alternate_bytes(Value* bytes, bool odd, bool is_unsigned) {
-  unsigned count = llvm::cast<llvm::FixedVectorType>(bytes->getType())->getNumElements() / 2;
+  auto count =
+      static_cast<unsigned>(bytes->getType()->getPrimitiveSizeInBits().getFixedValue() / 16);
   Value* words = builder_.CreateBitCast(bytes, widen(builder_.getInt16Ty(), count));
   if (is_unsigned)
     return odd ? builder_.CreateLShr(words, 8) : builder_.CreateAnd(words, uint64_t{0xff});
