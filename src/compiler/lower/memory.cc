@@ -299,7 +299,7 @@ void Emitter::store_lanes(const Access& target, const Lanes& value, unsigned lan
   const bool in_a_row = access.pointer.affine() && !access.pointer.scale &&
                         contiguous(access.pointer.pattern, element_bytes(access.element), lanes);
   // Masked stores of AVX2 take many cycles: with one mask for all lanes, all go elsewhere instead.
-  const bool one_mask = in_a_row && mask && !mask->getType()->isVectorTy() &&
+  const bool one_mask = in_a_row && mask && access.mask && access.mask->uniform() &&
                         !target_.has_avx512f &&
                         lanes * element_bytes(access.element) <= kNowhereBytes;
   if (mask && access.mask && !one_mask) mask = vector_of(*access.mask, lanes);
