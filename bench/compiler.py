@@ -177,7 +177,8 @@ def softmax(rows: int, columns: int) -> Work:
 def norm(rows: int, dim: int, target: str) -> Work:
     return from_declaration(
         f"rms_norm f32 {rows} x {dim}", "rms_norm",
-        {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": dim, "terms": 1, "has_index": 0},
+        {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": dim, "terms": 1, "out_stride": dim,
+         "has_index": 0},
         {"x": array("f32", rows, dim), "weight": array("f32", dim), "out": array("f32", rows, dim), "rows": rows,
          "eps": 1e-5}, target, {},
     )  # fmt: skip
@@ -224,8 +225,8 @@ def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
     has_min = int(bits == 4)
     key = {
         "x_dtype": "i8", "out_dtype": "f32", "terms": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
-        "zero": 0, "group": 32, "scale_dtype": "f16", "has_min": has_min, "n": n, "k": k, "out_stride": n,
-        "has_bias": 0, "residual": 0, "gate": 0,
+        "zero": 0, "group": 32, "scale_dtype": "f16", "has_min": has_min, "n": n, "k": k, "x_stride": k,
+        "out_stride": n, "has_bias": 0, "residual": 0, "gate": 0,
     }  # fmt: skip
     groups = (n // 32, k // 32, 32)
     args = {

@@ -1,13 +1,14 @@
 """Activations as 8-bit codes: what linear layers over group-quantised weights multiply with.
 
-    codes   i8   [rows, terms, dim]   x / scale as one code, or as 254 * first + second
+    codes   i8   [rows, terms * dim]  x / scale as one code, or as 254 * first + second
     scales  f32  [rows, dim / 32]     max |x| / 127 over 32 neighbouring columns, / 254 again with two terms;
                                       NaN if one of the columns is
     sums    f32  [rows, dim / 32]     scale * sum of the codes
 
 One term keeps 8 bits of a number, two keep 15, at the price of a second product; layers whose rounding shows
 in the logits take two. Products of codes are summed in integers, exactly and in any order, so a row's result
-does not depend on how many rows are computed with it."""
+does not depend on how many rows are computed with it. Rows of codes may lie further apart than they are long: a
+CPU's first cache has only few places for lines that are a multiple of 2 KiB apart."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def encode_groups(v, TERMS: tl.constexpr):
 @triton.jit
 def encode_rows_kernel(
     x, codes, scales, sums, rows,
-    dim: tl.constexpr, terms: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     GROUPS: tl.constexpr = dim // 32
     program = tl.program_id(0) * ROWS
@@ -57,7 +58,7 @@ def encode_rows_kernel(
         at = row.to(tl.int64)
         v = tl.load(x + at * dim + column, mask=inside[:, None], other=0.0).to(tl.float32)
         first, second, scale, total = encode_groups(v, terms)
-        code_at = codes + at * (terms * dim) + column
+        code_at = codes + at * out_stride + column
         tl.store(code_at, first, mask=inside[:, None])
         if terms == 2:
             tl.store(code_at + dim, second, mask=inside[:, None])
@@ -99,13 +100,13 @@ def encode_rows_reference(key, args):
     result = {}
     for name in ("codes", "scales", "sums"):
         result[name] = args[name].copy()
-        result[name][:rows] = made[name]
+        result[name][:rows, : made[name].shape[1]] = made[name]
     return result
 
 
-def planes_for(rows: int, dim: int, terms: int = 1) -> dict[str, np.ndarray]:
+def planes_for(rows: int, dim: int, terms: int = 1, apart: int = 0) -> dict[str, np.ndarray]:
     return {
-        "codes": np.full((rows, terms * dim), -5, np.int8),
+        "codes": np.full((rows, terms * dim + apart), -5, np.int8),
         "scales": np.full((rows, dim // GROUP), 3.0, np.float32),
         "sums": np.full((rows, dim // GROUP), 3.0, np.float32),
     }
@@ -113,14 +114,14 @@ def planes_for(rows: int, dim: int, terms: int = 1) -> dict[str, np.ndarray]:
 
 def encode_rows_cases():
     rng = np.random.default_rng(61)
-    for name, rows, dim, x_dtype, terms in (
-        ("one_row", 1, 576, "bf16", 1),
-        ("one_group", 3, 32, "f32", 1),
-        ("odd_groups", 5, 96, "f32", 1),
-        ("many_rows", 70, 192, "bf16", 1),
-        ("wide", 2, 8192, "f32", 1),
-        ("two_terms", 1, 576, "f32", 2),
-        ("two_terms_rows", 33, 96, "bf16", 2),
+    for name, rows, dim, x_dtype, terms, apart in (
+        ("one_row", 1, 576, "bf16", 1, 0),
+        ("one_group", 3, 32, "f32", 1, 0),
+        ("odd_groups", 5, 96, "f32", 1, 0),
+        ("many_rows", 70, 192, "bf16", 1, 0),
+        ("wide", 2, 8192, "f32", 1, 64),
+        ("two_terms", 1, 576, "f32", 2, 0),
+        ("two_terms_rows", 33, 96, "bf16", 2, 64),
     ):
         x = rng.standard_normal((rows, dim), dtype=np.float32)
         x[0, :32] = 0.0
@@ -128,8 +129,8 @@ def encode_rows_cases():
         scales = np.abs(x).max() / 127
         yield Case(
             name=name,
-            key={"x_dtype": x_dtype, "dim": dim, "terms": terms},
-            args={"x": x, **planes_for(rows + 1, dim, terms), "rows": rows},
+            key={"x_dtype": x_dtype, "dim": dim, "terms": terms, "out_stride": terms * dim + apart},
+            args={"x": x, **planes_for(rows + 1, dim, terms, apart), "rows": rows},
             tolerance={
                 "codes": CODE_TOLERANCE if terms == 1 else CODE_TOLERANCE_TWO,
                 "scales": Tolerance(0.0, 1e-6),
@@ -144,10 +145,11 @@ ENCODE_ROWS = Kernel(
     name="encode_rows",
     doc="codes, scales and sums of x[r, :]: see the head of activation_codes.py",
     fn=encode_rows_kernel,
-    key=[DType("x_dtype"), Int("dim", min=32, doc="a multiple of 32"), TERMS],
+    key=[DType("x_dtype"), Int("dim", min=32, doc="a multiple of 32"), TERMS,
+         Int("out_stride", min=1, doc="elements from row to row of codes")],
     args=[
         Ptr("x", "x_dtype", "read", shape="rows, dim"),
-        Ptr("codes", "i8", "write", shape="rows, terms, dim"),
+        Ptr("codes", "i8", "write", shape="rows, out_stride"),
         Ptr("scales", "f32", "write", shape="rows, dim / 32"),
         Ptr("sums", "f32", "write", shape="rows, dim / 32"),
         I32("rows"),

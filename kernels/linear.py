@@ -28,7 +28,7 @@ from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 @triton.jit
 def _row_times_panels(
     x, codes, scales, mins, row, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """[1, BLOCK_N] f32 without a matrix product, for the row of index `row`; `panel` is a scalar or, as `lane`,
@@ -44,7 +44,7 @@ def _row_times_panels(
     scale_at = scales + panel * (STEPS * 32) + lane
     min_at = mins + panel * (STEPS * 32) + lane
     column = word[:, None] * PER_WORD + i[None, :]
-    x_at = x + row.to(tl.int64) * k
+    x_at = x + row.to(tl.int64) * x_stride
     acc = tl.zeros((BLOCK_N,), dtype=tl.float32)
     for step in range(0, STEPS):
         value = word_element(tl.load(word_at + step * (WORDS * 32)), i[None, :, None], bits, code_dtype)
@@ -67,16 +67,26 @@ def _row_times_panels(
 
 
 @triton.jit
-def _integer_product(x, w):
-    """i32 [rows, lanes] of i8 [rows, group] and [group, lanes]."""
-    return tl.sum(x.to(tl.int32)[:, :, None] * w.to(tl.int32)[None, :, :], axis=1)
+def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
+    """start + x w, i32 [rows, lanes], of i8 [rows, group] and [group, lanes]; unsigned: w holds numbers from 0 to 255.
+    tl.dot takes bytes with signs; where an instruction takes w without, nereid-cc makes one dot of the two."""
+    if DOT == 2:
+        if unsigned:
+            start += tl.dot(x, (w >> 7) & 1) * 128
+            w = w & 127
+        return tl.dot(x, w, start)
+    else:
+        w = w.to(tl.int32)
+        if unsigned:
+            w = w & 255
+        return start + tl.sum(x.to(tl.int32)[:, :, None] * w[None, :, :], axis=1)
 
 
 @triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-    terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
+    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
     columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
@@ -85,13 +95,14 @@ def _rows_times_codes(
     STREAM: tl.constexpr = "evict_first" if BLOCK_M <= 2 else ""  # weights that are read once
     WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
+    UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
     byte_at = byte_at + tl.arange(0, WORDS)[:, None] * 128 + tl.arange(0, 128)[None, :]
     half = (tl.arange(0, 2) * 4).to(tl.int8)
     scale_at = scales + panel * (GROUPS * 32) + lane
     min_at = mins + panel * (GROUPS * 32) + lane
-    x_at = x + row.to(tl.int64)[:, None] * (terms * k) + tl.arange(0, group)[None, :]
+    x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, group)[None, :]
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
     x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
     spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
@@ -113,19 +124,13 @@ def _rows_times_codes(
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
             x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
-        if DOT == 2:
-            product = tl.dot(xs, code)
-        else:
-            product = _integer_product(xs, code)
+        product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
         if terms == 2:
             if FULL:
                 xs = tl.load(x_at + k + g * group)
             else:
                 xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-            if DOT == 2:
-                product = tl.dot(xs, code, product * SECOND)
-            else:
-                product = product * SECOND + _integer_product(xs, code)
+            product = _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
         scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
         acc += product.to(tl.float32) * (x_scale * scale[None, :])
         if zero != 0 or has_min:
@@ -147,19 +152,19 @@ def _rows_times_codes(
 @triton.jit
 def _codes_product(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-    terms: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, DOT: tl.constexpr,
+    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """_rows_times_codes, without masks where all rows are inside."""
     if row.shape[0] == 1 or all_inside:
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, k, bits, zero, group, has_min, DOT, True,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, True,
         )  # fmt: skip
     else:
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, k, bits, zero, group, has_min, DOT, False,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, False,
         )  # fmt: skip
     return acc
 
@@ -251,7 +256,7 @@ def _weights(
 @triton.jit
 def _rows_times_tiles(
     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
     FULL: tl.constexpr,
 ):  # fmt: skip
@@ -262,7 +267,7 @@ def _rows_times_tiles(
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     kk = tl.arange(0, BLOCK_K)
-    x_at = x + row.to(tl.int64)[:, None] * k + kk[None, :]
+    x_at = x + row.to(tl.int64)[:, None] * x_stride + kk[None, :]
     for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
         if FULL:
             xs = tl.load(x_at + k0)
@@ -299,7 +304,7 @@ def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: 
 def linear_kernel(
     x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
     out_dtype: tl.constexpr, terms: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
-    n: tl.constexpr, k: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
+    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
@@ -320,36 +325,36 @@ def linear_kernel(
         tl.static_assert(BLOCK_N == 32)
         acc = _codes_product(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-            terms, k, bits, zero, group, has_min, DOT,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
         )  # fmt: skip
         up = acc
         if gate != 0:
             up = _codes_product(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, all_inside, panel,
-                terms, k, bits, zero, group, has_min, DOT,
+                terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
             )  # fmt: skip
     elif DOT == 1 or DOT == 4:
         # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
         if DOT == 1 and k % BLOCK_K == 0 and all_inside:
             acc, up = _rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, True,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, True,
             )  # fmt: skip
         else:
             acc, up = _rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
             )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)
         first = pid % blocks_m
         acc = _row_times_panels(
-            x, codes, scales, mins, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+            x, codes, scales, mins, first, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
         )
         up = acc
         if gate != 0:
             up = _row_times_panels(
-                x, codes2, scales2, mins2, first, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+                x, codes2, scales2, mins2, first, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
             )
     column = block_n * BLOCK_N + local
     acc = gated(acc, up, bias, column, n, has_bias, gate)
@@ -385,12 +390,13 @@ LINEAR = Kernel(
         Int("group", doc="columns that share a scale; 0: no scales"),
         DType("scale_dtype", allowed=("f16", "f32")),
         Flag("has_min"), Int("n", min=1), Int("k", min=1),
-        Int("out_stride", min=1, doc="elements between rows of out"),
+        Int("x_stride", min=1, doc="elements from row to row of x"),
+        Int("out_stride", min=1, doc="elements from row to row of out"),
         Flag("has_bias"), Flag("residual", doc="adds to what out holds"),
         Int("gate", max=3, doc="0 none, 1 SiLU, 2 GELU (tanh), 3 GELU (erf)"),
     ],
     args=[
-        Ptr("x", "x_dtype", "read", shape="rows, terms, k"),
+        Ptr("x", "x_dtype", "read", shape="rows, x_stride"),
         Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("x_sums", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", streamed=True),

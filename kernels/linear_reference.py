@@ -39,7 +39,7 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
 
 def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
-    x = args["x"][:rows].astype(np.float64)
+    x = args["x"][:rows, : key["terms"] * key["k"]].astype(np.float64)
     if key["x_dtype"] == "i8":
         if key["terms"] == 2:
             x = 254 * x[:, : key["k"]] + x[:, key["k"] :]

@@ -21,7 +21,7 @@ from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel,
 @triton.jit
 def rms_norm_kernel(
     x, weight, index, out, out_scales, out_sums, rows, eps,
-    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     column = tl.arange(0, BLOCK)
@@ -34,7 +34,7 @@ def rms_norm_kernel(
         v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
         result = v * scale * w
-        out_at = out + row.to(tl.int64) * (terms * dim) + column
+        out_at = out + row.to(tl.int64) * out_stride + column
         if out_dtype == tl.int8:
             code, second, code_scale, total = encode_groups(tl.reshape(result, (BLOCK // 32, 32)), terms)
             tl.store(out_at, tl.reshape(code, (BLOCK,)), mask=inside)
@@ -83,7 +83,7 @@ def rms_norm_reference(key, args):
         made = {"out": coded["codes"], "out_scales": coded["scales"], "out_sums": coded["sums"]}
     whole = {name: args[name].copy() for name in made}
     for name, values in made.items():
-        whole[name][:rows] = values
+        whole[name][:rows, : values.shape[1]] = values
     return whole
 
 
@@ -128,7 +128,7 @@ def rms_norm_cases():
                 name=f"{name}{'_indexed' if has_index else ''}",
                 key={
                     "x_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim,
-                    "terms": 1, "has_index": has_index,
+                    "terms": 1, "out_stride": dim, "has_index": has_index,
                 },
                 args={
                     "x": _fill(rng, stored, dim, name),
@@ -141,17 +141,17 @@ def rms_norm_cases():
                     "eps": 1e-5,
                 },
             )  # fmt: skip
-    for name, rows, dim, has_index, terms in (
-        ("one_row", 1, 576, 0, 1), ("rows", 37, 96, 1, 1), ("group", 2, 32, 0, 1),
-        ("two_terms", 1, 576, 0, 2), ("two_terms_rows", 37, 96, 1, 2),
+    for name, rows, dim, has_index, terms, apart in (
+        ("one_row", 1, 576, 0, 1, 0), ("rows", 37, 96, 1, 1, 0), ("group", 2, 32, 0, 1, 0), ("apart", 7, 96, 0, 1, 64),
+        ("two_terms", 1, 576, 0, 2, 0), ("two_terms_rows", 37, 96, 1, 2, 0), ("two_terms_apart", 5, 64, 0, 2, 64),
     ):  # fmt: skip
         x = rng.standard_normal((rows + 2, dim), dtype=np.float32)
-        planes = planes_for(rows + 1, dim, terms)
+        planes = planes_for(rows + 1, dim, terms, apart)
         yield Case(
             name=f"codes_{name}",
             key={
                 "x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "terms": terms,
-                "has_index": has_index,
+                "out_stride": terms * dim + apart, "has_index": has_index,
             },
             args={
                 "x": x,
@@ -203,14 +203,14 @@ RMS_NORM = Kernel(
     key=[
         DType("x_dtype"), DType("weight_dtype"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
-        Int("dim", min=1), TERMS,
+        Int("dim", min=1), TERMS, Int("out_stride", min=1, doc="elements from row to row of out"),
         Flag("has_index", doc="rows are gathered by `index`"),
     ],
     args=[
         Ptr("x", "x_dtype", "read", shape="source rows, dim"),
         Ptr("weight", "weight_dtype", "read", shape="dim"),
         Ptr("index", "i32", "read", shape="rows", optional="has_index"),
-        Ptr("out", "out_dtype", "write", shape="rows, terms, dim"),
+        Ptr("out", "out_dtype", "write", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         Ptr("out_sums", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         I32("rows"),

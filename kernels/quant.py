@@ -24,6 +24,7 @@ anything; columns past k are zero.
     Q5_0      8    i8     0     32    f16    -     d; stored code is q - 16
     Q5_1      8    i8     0     32    f16   yes    d
     Q8_0      8    i8     0     32    f16    -     d
+              8    u8   128                        where an instruction wants weights without signs
     Q4_K      4    u8     0     32    f32   yes    d * sc, min = -(dmin * m); both products are exact in f32
     Q5_K      8    i8     0     32    f32   yes    as Q4_K
     Q6_K      8    i8     0     16    f32    -     d * sc (exact); stored code is q - 32
@@ -57,6 +58,8 @@ def word_element(word, i, BITS: tl.constexpr, CODE: tl.constexpr):
     if BITS == 4:
         return ((word >> (8 * (i % 4) + 4 * (i // 4))) & 15).to(tl.float32)
     elif BITS == 8:
+        if CODE == tl.uint8:
+            return ((word >> (8 * i)) & 255).to(tl.float32)
         return ((word << (24 - 8 * i)) >> 24).to(tl.float32)
     elif BITS == 32:
         return word.to(tl.float32, bitcast=True)
@@ -105,7 +108,7 @@ def _block_code(block, group, e, mask, FORMAT: tl.constexpr):
 
 
 @triton.jit
-def _block_word(block, group, word, mask, FORMAT: tl.constexpr):
+def _block_word(block, group, word, mask, FORMAT: tl.constexpr, CODE: tl.constexpr):
     """Word `word` of the panels for 32-element group `group`: 8 codes of 4 bits or 4 codes of 8 bits."""
     if FORMAT == _Q4_0 or FORMAT == _Q4_1 or FORMAT == _Q4_K:
         if FORMAT == _Q4_K:
@@ -121,7 +124,8 @@ def _block_word(block, group, word, mask, FORMAT: tl.constexpr):
         return packed
     elif FORMAT == _Q8_0:
         first = block + 2 + 4 * word
-        return (_two_bytes(first, mask).to(tl.int32) & 65535) | (_two_bytes(first + 2, mask).to(tl.int32) << 16)
+        packed = (_two_bytes(first, mask).to(tl.int32) & 65535) | (_two_bytes(first + 2, mask).to(tl.int32) << 16)
+        return packed ^ -0x7F7F7F80 if CODE == tl.uint8 else packed  # 128 more
     else:
         packed = tl.zeros(mask.shape, dtype=tl.int32)
         for i in tl.static_range(4):
@@ -160,7 +164,7 @@ def _block_scale(block, group, mask, FORMAT: tl.constexpr):
 @triton.jit
 def repack_blocks_kernel(
     raw, codes, scales, mins, rows, row_offset,
-    format: tl.constexpr, block: tl.constexpr, block_bytes: tl.constexpr, bits: tl.constexpr,
+    format: tl.constexpr, block: tl.constexpr, block_bytes: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
     group: tl.constexpr, has_min: tl.constexpr, k: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     PER_WORD: tl.constexpr = 32 // bits
@@ -179,7 +183,7 @@ def repack_blocks_kernel(
     for g in range(0, k // 32):
         at = source + (g // (block // 32)) * block_bytes
         sub = g % (block // 32)
-        packed = _block_word(at[None, :], sub, word[:, None], mask, format)
+        packed = _block_word(at[None, :], sub, word[:, None], mask, format, code_dtype)
         tl.store(code_at[None, :] + (g * WORDS + word)[:, None] * 32, packed, mask=mask)
         for s in tl.static_range(32 // group):
             scale, minimum = _block_scale(at, sub * (32 // group) + s, inside, format)
@@ -189,7 +193,8 @@ def repack_blocks_kernel(
 
 
 def repack_blocks_reference(key, args):
-    name = next(f.name for f in reference.FORMATS.values() if f.ggml_type == key["format"])
+    stored = key["format"], key["code_dtype"]
+    name = next(f.name for f in reference.FORMATS.values() if (f.ggml_type, f.code_dtype) == stored)
     rows, offset = args["rows"], args["row_offset"]
     whole = np.zeros((args["codes"].shape[0] * 32, args["raw"].shape[1]), np.uint8)
     whole[offset : offset + rows] = args["raw"][:rows]
@@ -209,8 +214,8 @@ def repack_blocks_reference(key, args):
 def repack_key(name: str, k: int) -> dict[str, int | str]:
     f = reference.FORMATS[name]
     return {
-        "format": f.ggml_type, "block": f.block, "block_bytes": f.block_bytes, "bits": f.bits, "group": f.group,
-        "scale_dtype": f.scale_dtype, "has_min": f.has_min, "k": k,
+        "format": f.ggml_type, "block": f.block, "block_bytes": f.block_bytes, "bits": f.bits,
+        "code_dtype": f.code_dtype, "group": f.group, "scale_dtype": f.scale_dtype, "has_min": f.has_min, "k": k,
     }  # fmt: skip
 
 
@@ -348,7 +353,8 @@ REPACK_BLOCKS = Kernel(
     fn=repack_blocks_kernel,
     key=[
         Int("format", doc="ggml type number: Q4_0 2, Q4_1 3, Q5_0 6, Q5_1 7, Q8_0 8, Q4_K 12, Q5_K 13, Q6_K 14"),
-        Int("block", doc="elements of a stored block"), Int("block_bytes"), Int("bits"), Int("group"),
+        Int("block", doc="elements of a stored block"), Int("block_bytes"), Int("bits"),
+        DType("code_dtype", allowed=("u8", "i8"), doc="Q8_0 has both"), Int("group"),
         DType("scale_dtype", allowed=("f16", "f32")), Int("has_min", max=1), Int("k", min=32),
     ],
     args=[

@@ -40,6 +40,7 @@ FORMATS = {
         BlockFormat("Q5_0", 6, 32, 22, 8, "i8", 0, 32, "f16", 0),
         BlockFormat("Q5_1", 7, 32, 24, 8, "i8", 0, 32, "f16", 1),
         BlockFormat("Q8_0", 8, 32, 34, 8, "i8", 0, 32, "f16", 0),
+        BlockFormat("Q8_0_U8", 8, 32, 34, 8, "u8", 128, 32, "f16", 0),
         BlockFormat("Q4_K", 12, 256, 144, 4, "u8", 0, 32, "f32", 1),
         BlockFormat("Q5_K", 13, 256, 176, 8, "i8", 0, 32, "f32", 1),
         BlockFormat("Q6_K", 14, 256, 210, 8, "i8", 0, 16, "f32", 0),
@@ -65,6 +66,7 @@ def _put_half(blocks: np.ndarray, at: int, value: np.ndarray) -> None:
 
 _HALVES = {  # offset of f16 fields: typical size
     "Q4_0": {0: 0.02}, "Q4_1": {0: 0.02, 2: 0.1}, "Q5_0": {0: 0.01}, "Q5_1": {0: 0.01, 2: 0.1}, "Q8_0": {0: 0.002},
+    "Q8_0_U8": {0: 0.002},
     "Q4_K": {0: 0.0005, 2: 0.0005}, "Q5_K": {0: 0.0003, 2: 0.0005}, "Q6_K": {208: 0.00005},
 }  # fmt: skip
 
@@ -103,7 +105,7 @@ def _decode(name: str, b: np.ndarray):
         if name == "Q5_0":
             return (code - 16)[..., None, :], _half(b, 0)[..., None], None
         return code[..., None, :], _half(b, 0)[..., None], _half(b, 2)[..., None]
-    if name == "Q8_0":
+    if name in ("Q8_0", "Q8_0_U8"):
         return b[..., 2:].view(np.int8).astype(f64)[..., None, :], _half(b, 0)[..., None], None
     if name in ("Q4_K", "Q5_K"):
         scale, minimum = _k_scales(b[..., 4:16])

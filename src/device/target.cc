@@ -14,6 +14,11 @@ constexpr std::array<std::string_view, 7> kFastCpus = {
     "cpu:znver4",        "cpu:znver5",      "cpu:cooperlake", "cpu:sapphirerapids",
     "cpu:graniterapids", "cpu:neoverse-v1", "cpu:neoverse-v2"};
 
+// With vpdpbusd on 512 bits.
+constexpr std::array<std::string_view, 7> kVnniCpus = {
+    "cpu:znver4",     "cpu:znver5",         "cpu:cascadelake",  "cpu:icelake-server",
+    "cpu:cooperlake", "cpu:sapphirerapids", "cpu:graniterapids"};
+
 }  // namespace
 
 bool target_is_fast_at_bf16(std::string_view target) {
@@ -23,6 +28,10 @@ bool target_is_fast_at_bf16(std::string_view target) {
 // Matrix instructions of GPUs want longer sums than a group has.
 bool target_is_fast_at_codes(std::string_view target) {
   return target.starts_with("cpu:");
+}
+
+bool target_wants_unsigned_codes(std::string_view target) {
+  return std::ranges::find(kVnniCpus, target) != kVnniCpus.end();
 }
 
 bool target_multiplies_float8(std::string_view target) {

@@ -95,7 +95,7 @@ Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, 
   }
   if (terms == 0) return {};
   const int64_t plane = rows * (width / ops::kCodeGroup) * int64_t{sizeof(float)};
-  NEREID_RETURN_IF_ERROR(make(input.codes, rows * terms * width));
+  NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(terms * width)));
   NEREID_RETURN_IF_ERROR(make(input.scales, plane));
   return make(input.sums, plane);
 }

@@ -25,7 +25,7 @@ Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args) {
                    args.x.dim(0) == args.out.rows() && args.x.dense(),
                "x {}, codes {}", args.x.text(), args.out.values.text());
   return launcher.launch<kernels::EncodeRows>(
-      {.x_dtype = args.x.dtype(), .dim = args.x.dim(1), .terms = args.out.terms()},
+      {.x_dtype = args.x.dtype(), .dim = args.x.dim(1), .terms = args.out.terms(), .out_stride = args.out.values.row_stride()},
       {.x = args.x.ptr(),
        .codes = args.out.values.ptr(),
        .scales = args.out.scales.ptr(),

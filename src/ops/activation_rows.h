@@ -12,8 +12,15 @@ namespace nereid::ops {
 
 inline constexpr int64_t kCodeGroup = 32;  // columns that share a scale
 
+// Bytes from row to row of `bytes` codes each. A line more where rows would lie a multiple of 2 KiB
+// apart: as many rows as a tile has would share few places of a CPU's first cache.
+constexpr int64_t code_stride(int64_t bytes) {
+  constexpr int64_t kLine = 64, kPeriod = 2048;
+  return bytes % kPeriod == 0 ? bytes + kLine : bytes;
+}
+
 struct ActivationRows {
-  Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k]
+  Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k], rows a stride apart
   Tensor scales;  // f32 [rows, k / 32] with codes, else empty
   Tensor sums;    // f32 [rows, k / 32] with codes, else empty
 

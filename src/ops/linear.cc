@@ -14,8 +14,8 @@ void check_linear(const LinearArgs& args) {
   const Tensor &x = args.x.values, &out = args.out.values;
   check_activation_rows(args.x);
   check_activation_rows(args.out);
-  NEREID_CHECK(args.x.columns() == weight.k && x.dense(), "x {}, weight [{}, {}]", x.text(),
-               weight.n, weight.k);
+  NEREID_CHECK(args.x.columns() == weight.k && (args.x.scales || x.dense()),
+               "x {}, weight [{}, {}]", x.text(), weight.n, weight.k);
   NEREID_CHECK(args.out.terms() == 1 && out.dim(1) == weight.n && out.dim(0) == x.dim(0),
                "x {}, weight [{}, {}], out {}", x.text(), weight.n, weight.k, out.text());
   NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
@@ -42,6 +42,7 @@ Status linear_panels(Launcher& launcher, const LinearArgs& args) {
                                            .has_min = weight.format.has_min,
                                            .n = weight.n,
                                            .k = weight.k,
+                                           .x_stride = args.x.values.row_stride(),
                                            .out_stride = args.out.values.row_stride(),
                                            .has_bias = args.bias != 0,
                                            .residual = args.residual,

@@ -19,6 +19,7 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
                                             .out_dtype = out.dtype(),
                                             .dim = dim,
                                             .terms = args.out.terms(),
+                                            .out_stride = out.row_stride(),
                                             .has_index = static_cast<bool>(args.index)},
                                            {.x = args.x.ptr(),
                                             .weight = args.weight.ptr(),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "src/base/check.h"
+#include "src/device/target.h"
 #include "src/quant/formats.h"
 
 namespace nereid::quant {
@@ -45,6 +46,15 @@ const QuantFormat& quant_format(StorageFormat storage) {
 
 PlaneFormat plane_format(StorageFormat storage) {
   return quant_format(storage).planes;
+}
+
+PlaneFormat plane_format(StorageFormat storage, std::string_view target) {
+  PlaneFormat format = plane_format(storage);
+  if (storage == StorageFormat::kQ8_0 && target_wants_unsigned_codes(target)) {
+    format.code_dtype = DType::kU8;
+    format.zero = 128;
+  }
+  return format;
 }
 
 PlaneBytes plane_bytes(const PlaneFormat& format, int64_t n, int64_t k) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "src/base/result.h"
 #include "src/device/dtype.h"
@@ -52,6 +53,8 @@ struct QuantFormat {
 const QuantFormat& quant_format(StorageFormat storage);
 
 PlaneFormat plane_format(StorageFormat storage);
+// As `target` wants them: where it multiplies signed bytes by unsigned ones, Q8_0 has the latter.
+PlaneFormat plane_format(StorageFormat storage, std::string_view target);
 
 // Sizes for a weight of n output rows and k columns, rounded up to whole panels.
 PlaneBytes plane_bytes(const PlaneFormat& format, int64_t n, int64_t k);

@@ -41,6 +41,7 @@ Status repack(Launcher& launcher, StorageFormat storage, DevicePtr raw, const We
                                                  .block = info.block_elements,
                                                  .block_bytes = info.block_bytes,
                                                  .bits = weight.format.bits,
+                                                 .code_dtype = weight.format.code_dtype,
                                                  .group = weight.format.group,
                                                  .scale_dtype = weight.format.scale_dtype,
                                                  .has_min = weight.format.has_min ? 1 : 0,
@@ -92,7 +93,7 @@ Status upload_part(Launcher& launcher, const TensorPages& pages, const StoredTen
 
 Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int64_t k) {
   Weight weight;
-  weight.format = plane_format(storage);
+  weight.format = plane_format(storage, device.info().target);
   weight.n = n;
   weight.k = k;
   weight.by_rows = !weight.format.has_integer_codes() && target_is_gpu(device.info().target);

@@ -59,8 +59,8 @@ TEST_F(WeightTest, FusesParts) {
   EXPECT_EQ(weight->mins.bytes(), 96u * 2 * 2);
   EXPECT_THAT(pages_.released, ElementsAre("q", "k"));
   EXPECT_THAT(variants(),
-              ElementsAre("repack_blocks(format=3,block=32,block_bytes=20,bits=4,group=32,"
-                          "scale_dtype=f16,has_min=1,k=64)"));
+              ElementsAre("repack_blocks(format=3,block=32,block_bytes=20,bits=4,code_dtype=u8,"
+                          "group=32,scale_dtype=f16,has_min=1,k=64)"));
 }
 
 TEST_F(WeightTest, EveryFormatHasARepackKernel) {
@@ -70,7 +70,7 @@ TEST_F(WeightTest, EveryFormatHasARepackKernel) {
     const StoredTensor* const parts[] = {&tensor};
     const auto weight = load_weight(*launcher_, pages_, parts, staging_);
     ASSERT_TRUE(weight) << storage_info(format).name << ": " << weight.error().message;
-    EXPECT_EQ(weight->format, plane_format(format));
+    EXPECT_EQ(weight->format, plane_format(format, device_->info().target));
   }
   // One for both kinds of e4m3.
   EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats) - 1);
@@ -140,6 +140,24 @@ TEST_F(WeightTest, RefusesScalesThatAreNoNumbers) {
   ASSERT_FALSE(weight);
   EXPECT_EQ(weight.error().message,
             "tensor 'w': scales: row 1: found a NaN or infinite element, expected finite numbers");
+}
+
+TEST_F(WeightTest, CodesHaveTheSignsThatTheTargetWants) {
+  for (const auto& [target, variant] :
+       {std::pair{"cpu:znver4", "code_dtype=u8"}, std::pair{"cpu:x86-64-v3", "code_dtype=i8"},
+        std::pair{"cpu:neoverse-n1", "code_dtype=i8"}, std::pair{"cuda:90", "code_dtype=i8"}}) {
+    auto device = create_device("null", {.target = target});
+    ASSERT_TRUE(device) << device.error().message;
+    Launcher launcher(**device, nullptr);
+    const StoredTensor tensor = stored("w", StorageFormat::kQ8_0, {33, 64});
+    const StoredTensor* const parts[] = {&tensor};
+    Buffer staging;
+    const auto weight = load_weight(launcher, pages_, parts, staging);
+    ASSERT_TRUE(weight) << weight.error().message;
+    EXPECT_EQ(weight->format.zero, weight->format.code_dtype == DType::kU8 ? 128 : 0);
+    const KernelVariant& repack = launcher.variants().front();
+    EXPECT_THAT(variant_text(*repack.decl, repack.key), ::testing::HasSubstr(variant)) << target;
+  }
 }
 
 TEST_F(WeightTest, UnquantisedStaysAsStoredOnGpus) {

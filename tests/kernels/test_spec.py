@@ -151,7 +151,8 @@ def test_cost_of_the_linear_kernel() -> None:
     kernel = registry.find("linear")
     key = {
         "x_dtype": "i8", "out_dtype": "bf16", "terms": 1, "bits": 4, "code_dtype": "u8", "zero": 0, "group": 32,
-        "scale_dtype": "f16", "has_min": 1, "n": 96, "k": 64, "out_stride": 96, "has_bias": 0, "residual": 0, "gate": 1,
+        "scale_dtype": "f16", "has_min": 1, "n": 96, "k": 64, "x_stride": 64, "out_stride": 96, "has_bias": 0,
+        "residual": 0, "gate": 1,
     }  # fmt: skip
     names = kernel.check_key(key) | {"rows": 3, "sequences": 1, "queries": 3, "context": 3}
     weights = 96 * 64 // 2 + 96 * (64 // 32) * (2 + 2)

@@ -28,7 +28,7 @@ arrays = { x = "rows * dim", weight = "dim", out = "(rows + 1) * dim" }
 [[shapes]]
 name = "small"
 when = "dim <= 64"
-key = { dim = 48 }
+key = { dim = 48, out_stride = 48 }
 select = [4, 1]
 [[candidates]]
 select = [2, 9]
@@ -147,7 +147,7 @@ def test_equal_picks_are_one_entry(tmp_path) -> None:
 
 def test_shapes_of_one_condition_share_a_pick(tmp_path) -> None:
     second = PLAN.replace(
-        "[[candidates]]", '[[shapes]]\nname = "other"\nwhen = "dim <= 64"\nkey = { dim = 64 }\nselect = [4]\n[[candidates]]', 1
+        "[[candidates]]", '[[shapes]]\nname = "other"\nwhen = "dim <= 64"\nkey = { dim = 64, out_stride = 64 }\nselect = [4]\n[[candidates]]', 1
     )  # fmt: skip
     read = _plan(tmp_path, second)
     # 2 is the best for the first shape and bad for the second; 4 is good for both.

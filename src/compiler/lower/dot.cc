@@ -21,6 +21,14 @@ static bool is_zero_constant(mlir::Value value) {
   return dense.getSplatValue<llvm::APInt>().isZero();
 }
 
+// The bytes that `value` widens to 16 bits without sign, as front/unsigned_dots.cc makes them.
+static mlir::Value widened_bytes(mlir::Value value) {
+  auto widened = value.getDefiningOp<arith::ExtUIOp>();
+  const bool bytes =
+      widened && mlir::getElementTypeOrSelf(widened.getIn().getType()).isInteger(8);
+  return bytes ? widened.getIn() : mlir::Value();
+}
+
 DotPlan Emitter::plan_dot(tt::DotOp op) {
   DotPlan dot;
   dot.op = op;
@@ -33,6 +41,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   dot.n = b[rank - 1];
   dot.batch_coord = constant_coord(0);
   mlir::Type from_a = mlir::getElementTypeOrSelf(op.getA().getType());
+  dot.b_value = op.getB();
   mlir::Type from_b = mlir::getElementTypeOrSelf(op.getB().getType());
   mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
   mlir::MLIRContext* context = op.getContext();
@@ -42,13 +51,15 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
     const bool wide_a = has_short_sums(target_) && from_a.isInteger(16);
-    bool bytes =
-        (from_a.isInteger(8) || wide_a) && from_b.isInteger(8) && dot.accumulator.isInteger(32);
+    mlir::Value unsigned_b = wants_unsigned_operand(target_) ? widened_bytes(op.getB()) : nullptr;
+    bool bytes = (from_a.isInteger(8) || wide_a) && (unsigned_b || from_b.isInteger(8)) &&
+                 dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;
-      dot.compute = from_b;
-      dot.unsigned_b = is_never_negative(op.getB());
+      if (unsigned_b) dot.b_value = unsigned_b;
+      dot.compute = mlir::getElementTypeOrSelf(dot.b_value.getType());
+      dot.unsigned_b = unsigned_b || is_never_negative(op.getB());
       dot.words = has_short_sums(target_) && (wide_a || !dot.unsigned_b);
       dot.shifted_a = wants_unsigned_operand(target_) && !dot.unsigned_b;
       if (has_short_sums(target_) && !dot.words) {

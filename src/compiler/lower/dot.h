@@ -37,6 +37,7 @@ struct DotPlan {
   mlir::Type accumulator;
   bool starts_from_zero = false;
   bool batched = false;     // operands have the batch dimension
+  mlir::Value b_value;      // what b is read from: the op's b, or the bytes that it widens
   bool unsigned_b = false;  // kInt8: b has no negative elements
   // kInt8 by vpdpbusd, which wants one unsigned operand, where b is not: a is, as a + 128, and 128
   // times the column sums of b are taken off again.

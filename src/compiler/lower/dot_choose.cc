@@ -86,12 +86,12 @@ double Emitter::cost_along_k(DotPlan& dot, unsigned width, mlir::Type as) {
     Coord n{.base = unknown_index(), .align = 1};
     return dot.point({scaled_coord(unknown_index(), width, steps(width)), n}, width);
   };
-  return cost_at(dot.op.getB(), point, as);
+  return cost_at(dot.b_value, point, as);
 }
 
 // How b reaches the inner loop; the cost of that and of the arithmetic, per vector of d and k.
 double Emitter::choose_b(DotPlan& dot) {
-  mlir::Value b = dot.op.getB();
+  mlir::Value b = dot.b_value;
   unsigned group = static_cast<unsigned>(dot.group), lanes = dot.lanes, width = lanes * group;
   const auto blocks = (dot.m + dot.block_rows - 1) / dot.block_rows;
   double uses = double(blocks);

@@ -98,7 +98,7 @@ void Emitter::store_inner_sums(const DotPlan& dot, Value* n, int64_t columns,
 
 // Few rows, and b lies along k in memory: vectors along k, summed up at the end.
 void Emitter::emit_inner_product(const DotPlan& dot) {
-  mlir::Value a = dot.op.getA(), b = dot.op.getB();
+  mlir::Value a = dot.op.getA(), b = dot.b_value;
   mlir::Type from_a = mlir::getElementTypeOrSelf(a.getType());
   mlir::Type from_b = mlir::getElementTypeOrSelf(b.getType());
   mlir::Type f32 = mlir::Float32Type::get(a.getContext());

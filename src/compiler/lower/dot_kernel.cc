@@ -54,8 +54,8 @@ Value* Emitter::load_b(const DotPlan& dot, Value* k_group, int64_t offset, int64
 // b where it is, at (group of k, block of n), groups innermost.
 Value* Emitter::eval_b(const DotPlan& dot, Value* k_group, int64_t offset, Value* n_block) {
   unsigned width = dot.lanes * static_cast<unsigned>(dot.group);
-  mlir::Type from = mlir::getElementTypeOrSelf(dot.op.getB().getType());
-  Lanes value = eval(dot.op.getB(), group_point(dot, k_group, offset, n_block));
+  mlir::Type from = mlir::getElementTypeOrSelf(dot.b_value.getType());
+  Lanes value = eval(dot.b_value, group_point(dot, k_group, offset, n_block));
   return vector_of(convert_lanes(value, from, dot.compute, width), width);
 }
 

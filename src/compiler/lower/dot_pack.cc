@@ -60,7 +60,7 @@ llvm::SmallVector<Value*, 4> Emitter::transpose(llvm::ArrayRef<Value*> rows) {
 
 // b lies along k in memory: squares of it are transposed in registers.
 void Emitter::pack_b_transposed(DotPlan& dot) {
-  mlir::Value b = dot.op.getB();
+  mlir::Value b = dot.b_value;
   unsigned lanes = dot.lanes, width = lanes * static_cast<unsigned>(dot.group);
   mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
   llvm::Type* words = widen(builder_.getIntNTy(element_bytes(dot.accumulator) * 8), lanes);
@@ -123,7 +123,7 @@ void Emitter::pack_b_vectors(DotPlan& dot) {
 // b lies along n: `group` rows are interleaved. Several groups at a time, so that what depends on k
 // modulo small numbers (the place of a 4-bit code in its word) is constant.
 void Emitter::pack_b_rows(DotPlan& dot) {
-  mlir::Value b = dot.op.getB();
+  mlir::Value b = dot.b_value;
   mlir::Type from = mlir::getElementTypeOrSelf(b.getType());
   unsigned lanes = dot.lanes;
   int64_t count = dot.k / dot.group, together = 8 / dot.group;

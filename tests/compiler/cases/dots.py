@@ -182,6 +182,42 @@ CASES += [_two_terms(254, m, n, k, 0, mask) for m, n, k in ((1, 32, 64), (2, 32,
           for mask in (-1, 15)]
 
 
+# Bytes without signs in two parts: compilers may multiply them whole. SHIFT 6 and FACTOR 64 are not such parts.
+@triton.jit
+def unsigned_kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SHIFT: tl.constexpr,
+                    FACTOR: tl.constexpr, STARTS: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    at = c + m[:, None] * N + n[None, :]
+    va = tl.load(a + m[:, None] * K + k[None, :])
+    vb = tl.load(b + k[:, None] * N + n[None, :])
+    start = tl.dot(va, (vb >> SHIFT) & 1) * FACTOR
+    if STARTS:
+        start += tl.load(at)
+    tl.store(at, tl.dot(va, vb & 127, start))
+
+
+def _unsigned(m, n, k, fill=None, shift=7, factor=128, starts=0):
+    def make(rng):
+        a = np.full((m, k), fill[0]) if fill else rng.integers(-128, 128, (m, k))
+        b = np.full((k, n), fill[1]) if fill else rng.integers(-128, 128, (k, n))
+        return {"a": buffer(a, "i8"), "b": buffer(b, "i8"), "c": buffer(rng.integers(-99, 99, (m, n)), "i32")}
+
+    def expect(v):
+        high = (v.b.astype(np.int32) >> shift) & 1
+        return {"c": starts * v.c + v.a.astype(np.int32) @ ((v.b.astype(np.int32) & 127) + factor * high)}
+
+    filled = f"_{fill[0]}_{fill[1]}" if fill else ""
+    return Case(
+        f"dot_unsigned_{m}x{n}x{k}{filled}_{shift}_{factor}_{starts}", unsigned_kernel, make, expect,
+        constexprs={"M": m, "N": n, "K": k, "SHIFT": shift, "FACTOR": factor, "STARTS": starts})
+
+
+CASES += [_unsigned(8, 32, 32, (x, w)) for x in (-128, 127) for w in (-128, -1, 127)]
+CASES += [_unsigned(m, n, k, starts=s) for m, n, k in ((1, 32, 32), (2, 32, 4), (4, 32, 8), (64, 32, 32), (8, 4, 32), (16, 16, 2))
+          for s in (0, 1)]
+CASES += [_unsigned(8, 32, 32, shift=6), _unsigned(8, 32, 32, factor=64)]
+
+
 @triton.jit
 def chained_kernel(q, k, v, out, S: tl.constexpr, D: tl.constexpr, DV: tl.constexpr):
     s, d, e = tl.arange(0, S), tl.arange(0, D), tl.arange(0, DV)
