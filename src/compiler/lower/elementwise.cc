@@ -1,5 +1,6 @@
 // One arithmetic op on scalars or on vectors of lanes. The same code serves tiles, scalars and the
 // regions of reductions.
+#include "llvm/IR/IntrinsicsX86.h"
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
@@ -200,10 +201,33 @@ Value* Emitter::emit_integer(mlir::Operation* op, llvm::ArrayRef<Value*> x, unsi
   return fail(op, "not supported", x.empty() ? builder_.getInt32Ty() : x[0]->getType());
 }
 
+// AVX-512's vrange: the larger (or smaller) one, the number if one is a NaN. Null if there is none
+// for the type. LLVM makes maxnum of vmaxps, a comparison and a masked move.
+Value* Emitter::range_minmax(bool is_max, Value* a, Value* b) {
+  auto* type = llvm::dyn_cast<llvm::FixedVectorType>(a->getType());
+  if (!target_.has_avx512f || !type || !type->getElementType()->isFloatTy()) return nullptr;
+  const unsigned lanes = type->getNumElements();
+  llvm::Intrinsic::ID id = lanes == 16  ? llvm::Intrinsic::x86_avx512_mask_range_ps_512
+                           : lanes == 8 ? llvm::Intrinsic::x86_avx512_mask_range_ps_256
+                           : lanes == 4 ? llvm::Intrinsic::x86_avx512_mask_range_ps_128
+                                        : llvm::Intrinsic::not_intrinsic;
+  if (id == llvm::Intrinsic::not_intrinsic) return nullptr;
+  constexpr uint32_t kSignOfResult = 4, kCurrentRounding = 4;
+  llvm::Type* mask = builder_.getIntNTy(std::max(lanes, 8U));
+  llvm::SmallVector<Value*, 6> operands = {a, b, i32(kSignOfResult + (is_max ? 1 : 0)),
+                                           llvm::PoisonValue::get(type),
+                                           llvm::Constant::getAllOnesValue(mask)};
+  if (lanes == 16) operands.push_back(i32(kCurrentRounding));
+  return builder_.CreateIntrinsic(id, {}, operands);
+}
+
 // maximumf/minimumf keep NaN; maxnumf/minnumf prefer the number, as LLVM's do.
 Value* Emitter::emit_minmax(mlir::Operation* op, Value* a, Value* b) {
-  if (mlir::isa<arith::MaxNumFOp>(op)) return builder_.CreateMaxNum(a, b);
-  if (mlir::isa<arith::MinNumFOp>(op)) return builder_.CreateMinNum(a, b);
+  if (mlir::isa<arith::MaxNumFOp, arith::MinNumFOp>(op)) {
+    const bool is_max = mlir::isa<arith::MaxNumFOp>(op);
+    if (Value* picked = range_minmax(is_max, a, b)) return picked;
+    return is_max ? builder_.CreateMaxNum(a, b) : builder_.CreateMinNum(a, b);
+  }
   bool is_max = mlir::isa<arith::MaximumFOp>(op);
   // x86's max(x, y) gives y when either is NaN; `x > y ? x : y` selects it in one instruction.
   Value* better = is_max ? builder_.CreateFCmpOGT(a, b) : builder_.CreateFCmpOLT(a, b);

@@ -174,6 +174,7 @@ class Emitter {
   llvm::Value* emit_compare(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_divide(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
+  llvm::Value* range_minmax(bool is_max, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_minmax(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* to_f32(llvm::Value* x, mlir::Type from);
   llvm::Value* from_f32(llvm::Value* x, mlir::Type to, Rounding rounding = Rounding::kNearestEven);
