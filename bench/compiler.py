@@ -201,7 +201,7 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
     pages = context // page
     count = lambda *values: np.array(values, np.int32)  # noqa: E731
     ids = np.arange(sequences, dtype=np.int32)
-    cache = [array(dtype, sequences * pages, kv_heads, page, dim) for _ in range(2)]
+    cache = [array(dtype, kv_heads, sequences * pages, page, dim) for _ in range(2)]
     key = {
         "q_dtype": dtype, "cache_dtype": dtype, "out_dtype": dtype, "num_heads": heads, "num_kv_heads": kv_heads,
         "head_dim": dim, "page_size": page, "q_stride": heads * dim, "tile_tokens": 1, "num_splits": 1,
@@ -211,7 +211,8 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
         "q": array(dtype, sequences, heads * dim), "k_cache": cache[0], "v_cache": cache[1], "tile_seq": ids,
         "tile_first": 0 * ids, "seq_start": ids.copy(), "seq_queries": 0 * ids + 1, "seq_context": 0 * ids + context,
         "page_table": np.random.default_rng(3).permutation(count(*range(sequences * pages))),
-        "out": array(dtype, sequences, heads, dim), "tiles": sequences, "max_pages": pages, "scale": dim**-0.5,
+        "out": array(dtype, sequences, heads, dim), "tiles": sequences, "max_pages": pages, "num_pages": sequences * pages,
+        "scale": dim**-0.5,
         "window": 0, "softcap": 0.0,
     }  # fmt: skip
     return from_declaration(

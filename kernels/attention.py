@@ -68,13 +68,13 @@ def store_result(
 
 @triton.jit
 def _attend_to_pages(
-    qs, k_cache, v_cache, page_entry, kv_head, page_begin, page_end, end, position, row_inside,
+    qs, k_cache, v_cache, page_entry, first_page, page_begin, page_end, end, position, row_inside,
     slope, scale, window, softcap, highest, total, acc,
-    num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
+    head_dim: tl.constexpr, page_size: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, DOT: tl.constexpr, SEEN: tl.constexpr,
 ):  # fmt: skip
     """One pass of the online softmax over pages [page_begin, page_end): highest and total [rows], acc [rows, BLOCK_D].
-    `slope` [rows] times log2(e). SEEN: every row sees every key of these pages, but for the window."""
+    first_page, i64: where the KV head's pages begin. `slope` [rows] times log2(e). SEEN: every row sees every key of these pages, but for the window."""
     LOG2E: tl.constexpr = 1.4426950408889634
     MASKED: tl.constexpr = not SEEN or has_window
     BLOCK_D: tl.constexpr = qs.shape[1]
@@ -82,7 +82,7 @@ def _attend_to_pages(
     in_page = tl.arange(0, page_size)
     kv_offset = in_page[:, None] * head_dim + d[None, :]
     for page in range(page_begin, page_end):
-        base = (tl.load(page_entry + page).to(tl.int64) * num_kv_heads + kv_head) * (page_size * head_dim)
+        base = (first_page + tl.load(page_entry + page)) * (page_size * head_dim)
         key_position = page * page_size + in_page
         if SEEN and head_dim == BLOCK_D:
             keys = tl.load(k_cache + base + kv_offset)
@@ -140,7 +140,7 @@ def _attend_to_pages(
 @triton.jit
 def attention_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
-    out, partial, lse, tiles, max_pages, scale, window, softcap,
+    out, partial, lse, tiles, max_pages, num_pages, scale, window, softcap,
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
     q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr,
@@ -179,6 +179,7 @@ def attention_kernel(
     )
 
     page_entry = page_table + seq.to(tl.int64) * max_pages
+    first_page = kv_head.to(tl.int64) * num_pages
     slope = tl.zeros((BLOCK_M,), dtype=tl.float32)
     if has_alibi:
         slope = tl.load(slopes + head, mask=row_inside, other=0.0) * LOG2E
@@ -189,14 +190,14 @@ def attention_kernel(
     if WHOLE:  # pages that every row sees to their end come first, in a loop of their own that needs few masks
         seen_end = tl.maximum(page_begin, tl.minimum(page_end, (first_position + 1) // page_size))
         highest, total, acc = _attend_to_pages(
-            qs, k_cache, v_cache, page_entry, kv_head, page_begin, seen_end, end, position, row_inside,
+            qs, k_cache, v_cache, page_entry, first_page, page_begin, seen_end, end, position, row_inside,
             slope, scale, window, softcap, highest, total, acc,
-            num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, DOT, True,
+            head_dim, page_size, has_window, has_softcap, has_alibi, DOT, True,
         )  # fmt: skip
     highest, total, acc = _attend_to_pages(
-        qs, k_cache, v_cache, page_entry, kv_head, seen_end, page_end, end, position, row_inside,
+        qs, k_cache, v_cache, page_entry, first_page, seen_end, page_end, end, position, row_inside,
         slope, scale, window, softcap, highest, total, acc,
-        num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, DOT, False,
+        head_dim, page_size, has_window, has_softcap, has_alibi, DOT, False,
     )  # fmt: skip
 
     store_result(
@@ -238,7 +239,7 @@ def _attend(key, args, visit) -> None:
         table = args["page_table"][seq]
         for head in range(key["num_heads"]):
             gather = lambda cache: np.concatenate(
-                [cache[table[p], head // group] for p in range(-(-context // size))]
+                [cache[head // group, table[p]] for p in range(-(-context // size))]
             ).astype(np.float64)[:context]
             keys, values = gather(args["k_cache"]), gather(args["v_cache"])
             for token in range(first, first + tokens):
@@ -307,13 +308,13 @@ def make_case(
     max_pages, total = max(needed) + 1, sum(needed) + 2
     order = rng.permutation(total)
     table = np.full((len(sequences), max_pages), total - 1, np.int32)
-    caches = [rng.standard_normal((total, num_kv_heads, page, dim)).astype(np.float32) for _ in range(2)]
+    caches = [rng.standard_normal((num_kv_heads, total, page, dim)).astype(np.float32) for _ in range(2)]
     used = 0
     for s, ((_, context), count) in enumerate(zip(sequences, needed)):
         table[s, :count] = order[used : used + count]
         if context % page:
             for values in caches:  # never written
-                values[table[s, count - 1], :, context % page :] = np.nan
+                values[:, table[s, count - 1], context % page :] = np.nan
         used += count
     starts = np.cumsum([0] + [queries for queries, _ in sequences])
     tiles = [(s, f) for s, (queries, _) in enumerate(sequences) for f in range(0, queries, tile_tokens)]
@@ -340,7 +341,7 @@ def make_case(
         "out": None if split else np.full((rows + 1, num_heads * dim), -7, np.float32),
         "partial": np.full((*shape, dim), -7, np.float32) if split else None,
         "lse": np.full(shape, -7, np.float32) if split else None,
-        "tiles": len(tiles), "max_pages": max_pages, "scale": dim**-0.5, "window": window, "softcap": softcap,
+        "tiles": len(tiles), "max_pages": max_pages, "num_pages": total, "scale": dim**-0.5, "window": window, "softcap": softcap,
     }  # fmt: skip
     exact = (q_dtype != cache and cache != "f8e4m3") or q_dtype == "f32"
     tight, loose = Tolerance(2e-5, 2e-5), Tolerance(3e-2, 1e-2)
@@ -427,8 +428,8 @@ ATTENTION = Kernel(
     ],
     args=[
         Ptr("q", "q_dtype", "read", shape="rows, q_stride; head h at column h * head_dim"),
-        Ptr("k_cache", "cache_dtype", "read", shape="pages, num_kv_heads, page_size, head_dim"),
-        Ptr("v_cache", "cache_dtype", "read", shape="pages, num_kv_heads, page_size, head_dim"),
+        Ptr("k_cache", "cache_dtype", "read", shape="num_kv_heads, num_pages, page_size, head_dim"),
+        Ptr("v_cache", "cache_dtype", "read", shape="num_kv_heads, num_pages, page_size, head_dim"),
         Ptr("tile_seq", "i32", "read", shape="tiles", doc="index of the sequence"),
         Ptr("tile_first", "i32", "read", shape="tiles", doc="first query token, counted in its sequence"),
         Ptr("seq_start", "i32", "read", shape="sequences", doc="row of q of the first query token"),
@@ -441,6 +442,7 @@ ATTENTION = Kernel(
         Ptr("lse", "f32", "write", shape="rows, num_heads, num_splits", optional="num_splits == 1"),
         I32("tiles"),
         I32("max_pages"),
+        I32("num_pages", doc="of the cache"),
         F32("scale"),
         I32("window", doc="positions a row sees, its own included"),
         F32("softcap"),

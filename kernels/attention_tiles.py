@@ -19,11 +19,11 @@ from kernels.spec import Kernel
 
 
 @triton.jit
-def _key_rows(page_entry, key, last, kv_head, num_kv_heads: tl.constexpr, page_size: tl.constexpr):
+def _key_rows(page_entry, key, last, first_page, page_size: tl.constexpr):
     """Rows of the cache of positions `key`, cut to `last`."""
     key = tl.minimum(key, last)
-    page = tl.load(page_entry + key // page_size).to(tl.int64)
-    return (page * num_kv_heads + kv_head) * page_size + key % page_size
+    page = tl.load(page_entry + key // page_size)
+    return (first_page + page) * page_size + key % page_size
 
 
 @triton.jit
@@ -51,8 +51,8 @@ def _scores(
 
 @triton.jit
 def _walk(
-    acc, total, highest, qs, k_cache, v_cache, page_entry, begin, end, last, position, slope, kv_head, scale, window,
-    softcap, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr, has_window: tl.constexpr,
+    acc, total, highest, qs, k_cache, v_cache, page_entry, begin, end, last, position, slope, first_page, scale, window,
+    softcap, head_dim: tl.constexpr, page_size: tl.constexpr, has_window: tl.constexpr,
     has_softcap: tl.constexpr, has_alibi: tl.constexpr, MASKED: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
@@ -60,7 +60,7 @@ def _walk(
     d = tl.arange(0, BLOCK_D)
     for start in range(begin, end, BLOCK_N):
         key = start + tl.arange(0, BLOCK_N)
-        at = _key_rows(page_entry, key, last, kv_head, num_kv_heads, page_size)[:, None] * head_dim + d[None, :]
+        at = _key_rows(page_entry, key, last, first_page, page_size)[:, None] * head_dim + d[None, :]
         if MASKED:
             # Slots past the end were never written: they may hold NaN.
             inside = (key < end)[:, None]
@@ -96,7 +96,7 @@ def _walk(
 @triton.jit
 def attention_tiles_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
-    out, partial, lse, tiles, max_pages, scale, window, softcap,
+    out, partial, lse, tiles, max_pages, num_pages, scale, window, softcap,
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
     q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -136,6 +136,7 @@ def attention_tiles_kernel(
         full += tl.maximum(tl.minimum(end, first_position + 1) - begin, 0) // BLOCK_N * BLOCK_N
 
     page_entry = page_table + seq.to(tl.int64) * max_pages
+    first_page = kv_head.to(tl.int64) * num_pages  # where the head's pages begin
     slope = tl.zeros((BLOCK_M,), dtype=tl.float32)
     if has_alibi:
         slope = tl.load(slopes + head, mask=row_inside, other=0.0) * 1.4426950408889634
@@ -143,13 +144,13 @@ def attention_tiles_kernel(
     total = tl.zeros((BLOCK_M,), dtype=tl.float32)
     acc = tl.zeros((BLOCK_M, BLOCK_D), dtype=tl.float32)
     acc, total, highest = _walk(
-        acc, total, highest, qs, k_cache, v_cache, page_entry, begin, full, limit - 1, position, slope, kv_head,
-        scale, window, softcap, num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, False, BLOCK_N,
+        acc, total, highest, qs, k_cache, v_cache, page_entry, begin, full, limit - 1, position, slope, first_page,
+        scale, window, softcap, head_dim, page_size, has_window, has_softcap, has_alibi, False, BLOCK_N,
         BLOCK_D,
     )  # fmt: skip
     acc, total, highest = _walk(
-        acc, total, highest, qs, k_cache, v_cache, page_entry, full, end, limit - 1, position, slope, kv_head,
-        scale, window, softcap, num_kv_heads, head_dim, page_size, has_window, has_softcap, has_alibi, True, BLOCK_N,
+        acc, total, highest, qs, k_cache, v_cache, page_entry, full, end, limit - 1, position, slope, first_page,
+        scale, window, softcap, head_dim, page_size, has_window, has_softcap, has_alibi, True, BLOCK_N,
         BLOCK_D,
     )  # fmt: skip
 

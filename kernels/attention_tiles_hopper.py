@@ -119,24 +119,26 @@ def _load_pages(cache, rows, barrier, tile, page_size: gl.constexpr, PAGES: gl.c
 
 
 @gluon.jit
-def _load(work, k_cache, v_cache, k, v, page_table, max_pages, page_size: gl.constexpr, BLOCK_N: gl.constexpr):
-    """What the loading warp does."""
+def _load(
+    work, k_cache, v_cache, k, v, page_table, max_pages, num_pages, page_size: gl.constexpr, BLOCK_N: gl.constexpr
+):  # fmt: skip
+    """What the loading warp does. `num_pages` of the cache, for each KV head."""
     PAGES: gl.constexpr = BLOCK_N // page_size
     count = 0
     for round_index in range(work.rounds()):
         tile, kv_head = work.item(round_index)
         seq, begin_row, tokens, first_position = work.queries(tile)
         limit = first_position + tokens
-        num_pages = gl.cdiv(limit, page_size)
+        pages = gl.cdiv(limit, page_size)
         page_entry = page_table + seq.to(gl.int64) * max_pages
         blocks = gl.cdiv(limit, BLOCK_N)
         for block in range(blocks - 1, -1, -1):
             rows = ()
             for offset in gl.static_range(PAGES):
                 index = block * PAGES + offset
-                page = gl.load(page_entry + gl.minimum(index, num_pages - 1))
-                row = (page * work.num_kv_heads + kv_head) * page_size
-                rows = rows + (gl.where(index < num_pages, row, NO_ROW),)
+                page = gl.load(page_entry + gl.minimum(index, pages - 1))
+                row = (kv_head * num_pages + page) * page_size
+                rows = rows + (gl.where(index < pages, row, NO_ROW),)
             barrier, into = k.load_stage(count)
             _load_pages(k_cache, rows, barrier, into, page_size, PAGES)
             barrier, into = v.load_stage(count)
@@ -281,7 +283,7 @@ def _attend(
 @gluon.jit
 def attention_tiles_hopper(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
-    out, partial, lse, tiles, max_pages, scale, window, softcap,
+    out, partial, lse, tiles, max_pages, num_pages, scale, window, softcap,
     num_heads: gl.constexpr, num_kv_heads: gl.constexpr, head_dim: gl.constexpr, page_size: gl.constexpr,
     q_stride: gl.constexpr, tile_tokens: gl.constexpr, num_splits: gl.constexpr, split_pages: gl.constexpr,
     has_window: gl.constexpr, has_softcap: gl.constexpr, has_alibi: gl.constexpr,
@@ -306,7 +308,7 @@ def attention_tiles_hopper(
         [
             (_attend, (work, q, out, q_tiles, k, v, scale_log2, num_heads, D, q_stride, BLOCK_N, 0)),
             (_attend, (work, q, out, q_tiles, k, v, scale_log2, num_heads, D, q_stride, BLOCK_N, 1)),
-            (_load, (work, k_pages, v_pages, k, v, page_table, max_pages, page_size, BLOCK_N)),
+            (_load, (work, k_pages, v_pages, k, v, page_table, max_pages, num_pages, page_size, BLOCK_N)),
         ],
         [4, 1],  # warps of the second and third role
         [240, 24],  # registers of their threads

@@ -96,7 +96,7 @@ def _rotate_heads(
 
 @triton.jit
 def rope_kv_write_kernel(
-    qkv, q_out, k_cache, v_cache, positions, slots, cos, sin, q_norm, k_norm, rows, qkv_stride, q_stride, eps,
+    qkv, q_out, k_cache, v_cache, positions, slots, cos, sin, q_norm, k_norm, rows, qkv_stride, q_stride, num_pages, eps,
     q_heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, rotary_dim: tl.constexpr,
     page_size: tl.constexpr, interleaved: tl.constexpr, has_qk_norm: tl.constexpr,
     ROWS: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
@@ -116,8 +116,8 @@ def rope_kv_write_kernel(
             page, in_page = slot // page_size, slot % page_size
             k_source = source + q_heads * head_dim
             v_source = k_source + kv_heads * head_dim
-            target = (page.to(tl.int64) * kv_heads * page_size + in_page) * head_dim
-            target_stride: tl.constexpr = page_size * head_dim
+            target = (page.to(tl.int64) * page_size + in_page) * head_dim
+            target_stride = num_pages.to(tl.int64) * (page_size * head_dim)
             for head in range(0, kv_heads, HEADS):
                 _rotate_heads(
                     k_source, k_cache + target, target_stride, head, kv_heads, k_norm,
@@ -174,8 +174,8 @@ def rope_kv_write_reference(key, args):
             continue
         page, in_page = divmod(int(slot), key["page_size"])
         k = line[q_heads : q_heads + kv_heads]
-        k_cache[page, :, in_page] = _rotate(k, cos, sin, key, args["k_norm"], args["eps"])
-        v_cache[page, :, in_page] = line[q_heads + kv_heads :]
+        k_cache[:, page, in_page] = _rotate(k, cos, sin, key, args["k_norm"], args["eps"])
+        v_cache[:, page, in_page] = line[q_heads + kv_heads :]
     return {"q_out": q_out, "k_cache": k_cache, "v_cache": v_cache}
 
 
@@ -232,7 +232,7 @@ def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm,
     slots = rng.permutation(pages * page_size)[:rows].astype(np.int32)
     if rows > 2:
         slots[rows // 2] = -1
-    cache = np.full((pages, kv_heads, page_size, head_dim), -7, np.float32)
+    cache = np.full((kv_heads, pages, page_size, head_dim), -7, np.float32)
     angle = np.arange(rows + 40)[:, None] * 1e4 ** -(np.arange(rotary_dim // 2) / (rotary_dim // 2))
     qkv = rng.standard_normal((rows + 1, stride), dtype=np.float32)
     if dtypes[2] == "f8e4m3":  # past the largest number, and below the smallest one
@@ -252,6 +252,7 @@ def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm,
         "rows": rows,
         "qkv_stride": stride,
         "q_stride": stride if in_place else q_heads * head_dim,
+        "num_pages": pages,
         "eps": 1e-6,
     }
     if in_place:
@@ -328,8 +329,8 @@ ROPE_KV_WRITE = Kernel(
     args=[
         Ptr("qkv", "qkv_dtype", "read", shape="rows, (q_heads + 2 kv_heads) * head_dim; row stride qkv_stride"),
         Ptr("q_out", "q_dtype", "write", shape="rows, q_heads * head_dim; row stride q_stride", doc="may be qkv"),
-        Ptr("k_cache", "cache_dtype", "write", shape="num_pages, kv_heads, page_size, head_dim"),
-        Ptr("v_cache", "cache_dtype", "write", shape="num_pages, kv_heads, page_size, head_dim"),
+        Ptr("k_cache", "cache_dtype", "write", shape="kv_heads, num_pages, page_size, head_dim"),
+        Ptr("v_cache", "cache_dtype", "write", shape="kv_heads, num_pages, page_size, head_dim"),
         Ptr("positions", "i32", "read", shape="rows"),
         Ptr("slots", "i32", "read", shape="rows", doc="page * page_size + place in the page, or -1"),
         Ptr("cos", "f32", "read", shape="max_position, rotary_dim / 2"),
@@ -337,6 +338,7 @@ ROPE_KV_WRITE = Kernel(
         Ptr("q_norm", "norm_dtype", "read", shape="head_dim", optional="has_qk_norm"),
         Ptr("k_norm", "norm_dtype", "read", shape="head_dim", optional="has_qk_norm"),
         I32("rows"), I32("qkv_stride", doc="elements"), I32("q_stride", doc="elements"),
+        I32("num_pages", doc="of the caches"),
         F32("eps", doc="of the q and k norms"),
     ],
     grid="ceil_div(rows, ROWS)",

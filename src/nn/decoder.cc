@@ -78,7 +78,7 @@ Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, in
 Tensor Decoder::cache(const Buffer& buffer) const {
   return Tensor(
       kv_.dtype,
-      {kv_.num_pages, spec_.attention.num_kv_heads, kv_.page_size, spec_.attention.head_dim},
+      {spec_.attention.num_kv_heads, kv_.num_pages, kv_.page_size, spec_.attention.head_dim},
       buffer.ptr());
 }
 

@@ -14,7 +14,7 @@ int32_t narrow(int64_t value) {
 }
 
 void check_cache(const Tensor& cache, const HeadShape& heads) {
-  NEREID_CHECK(cache.dim(1) == heads.num_kv_heads && cache.dim(3) == heads.head_dim,
+  NEREID_CHECK(cache.dim(0) == heads.num_kv_heads && cache.dim(3) == heads.head_dim,
                "cache {}, {} KV heads of {}", cache.text(), heads.num_kv_heads, heads.head_dim);
 }
 
@@ -66,6 +66,7 @@ Status launch_attention(Launcher& launcher, const AttentionArgs& args) {
                                            .lse = split ? args.lse.ptr() : 0,
                                            .tiles = narrow(args.tile_seq.dim(0)),
                                            .max_pages = narrow(args.page_table.dim(1)),
+                                           .num_pages = narrow(args.k_cache.dim(1)),
                                            .scale = args.scale,
                                            .window = args.window,
                                            .softcap = args.softcap});
@@ -119,6 +120,7 @@ Status rope_kv_write(Launcher& launcher, const RopeKvWriteArgs& args) {
        .rows = narrow(args.qkv.dim(0)),
        .qkv_stride = narrow(args.qkv.row_stride()),
        .q_stride = narrow(args.q_out.row_stride()),
+       .num_pages = narrow(args.k_cache.dim(1)),
        .eps = args.norm_eps});
 }
 

@@ -30,7 +30,7 @@ struct RopeKvWriteArgs {
   Tensor positions, slots;  // i32 [rows]
   Tensor cosine, sine;      // f32 [positions, rotary_dim / 2]
   Tensor q_out;             // [rows, num_heads * head_dim]
-  Tensor k_cache, v_cache;  // [pages, num_kv_heads, page_size, head_dim]
+  Tensor k_cache, v_cache;  // [num_kv_heads, pages, page_size, head_dim]
 };
 
 // Rotates q into q_out and k into the cache, copies v into the cache. RoPE: arXiv 2104.09864.
@@ -39,7 +39,7 @@ Status rope_kv_write(Launcher& launcher, const RopeKvWriteArgs& args);
 struct AttentionArgs {
   HeadShape heads;
   Tensor q;                                    // [rows of the step, num_heads * head_dim]
-  Tensor k_cache, v_cache;                     // [pages, num_kv_heads, page_size, head_dim]
+  Tensor k_cache, v_cache;                     // [num_kv_heads, pages, page_size, head_dim]
   Tensor tile_seq, tile_first;                 // i32 [tiles]
   Tensor seq_start, seq_queries, seq_context;  // i32 [sequences]
   Tensor page_table;                           // i32 [sequences, max_pages]

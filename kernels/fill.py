@@ -1,4 +1,4 @@
-"""Moving bytes: copies of KV-cache pages, fills, and conversions between float types."""
+"""Fills, and conversions between float types."""
 
 from __future__ import annotations
 
@@ -8,22 +8,6 @@ import triton.language as tl
 
 from kernels.dtypes import round_to
 from kernels.spec import F32, I32, I64, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
-
-
-@triton.jit
-def copy_pages_kernel(
-    cache, source, target, count, page_elements: tl.constexpr, BLOCK: tl.constexpr
-):
-    blocks: tl.constexpr = (page_elements + BLOCK - 1) // BLOCK
-    program = tl.program_id(0)
-    index = program // blocks
-    column = (program % blocks) * BLOCK + tl.arange(0, BLOCK)
-    inside = column < page_elements
-    from_page = tl.load(source + index).to(tl.int64) * page_elements
-    to_page = tl.load(target + index).to(tl.int64) * page_elements
-    tl.store(
-        cache + to_page + column, tl.load(cache + from_page + column, mask=inside), mask=inside
-    )
 
 
 @triton.jit
@@ -41,13 +25,6 @@ def convert_kernel(x, out, count, BLOCK: tl.constexpr):
     tl.store(out + element, v.to(out.dtype.element_ty), mask=inside)
 
 
-def copy_pages_reference(key, args):
-    cache = args["cache"].copy()
-    for source, target in zip(args["source"][: args["count"]], args["target"]):
-        cache[target] = args["cache"][source]
-    return {"cache": cache}
-
-
 def fill_reference(key, args):
     out = args["out"].copy()
     out[: args["count"]] = args["value"]
@@ -58,28 +35,6 @@ def convert_reference(key, args):
     out = args["out"].copy()
     out[: args["count"]] = args["x"][: args["count"]]
     return {"out": out}
-
-
-def copy_pages_cases():
-    rng = np.random.default_rng(51)
-    for name, dtype, pages, elements, count in (
-        ("one_page", "bf16", 4, 3 * 16 * 64, 1),
-        ("several", "f32", 9, 1000, 3),
-        ("tiny_page", "f16", 8, 7, 4),
-        ("none", "f32", 2, 64, 0),
-    ):
-        order = rng.permutation(pages).astype(np.int32)
-        yield Case(
-            name=name,
-            key={"dtype": dtype, "page_elements": elements},
-            args={
-                "cache": round_to(rng.standard_normal((pages, elements), dtype=np.float32), dtype),
-                "source": order[:count] if count else order[:1],
-                "target": order[count : 2 * count] if count else order[:1],
-                "count": count,
-            },
-            tolerance={"cache": Tolerance()},
-        )
 
 
 def fill_cases():
@@ -128,24 +83,6 @@ def convert_cases():
                 )
 
 
-COPY_PAGES = Kernel(
-    name="copy_pages",
-    doc="cache[target[i], :] = cache[source[i], :]; no page is both a source and a target",
-    fn=copy_pages_kernel,
-    key=[DType("dtype"), Int("page_elements", min=1, doc="num_kv_heads * page_size * head_dim")],
-    args=[
-        Ptr("cache", "dtype", "readwrite", shape="num_pages, page_elements"),
-        Ptr("source", "i32", "read", shape="count"),
-        Ptr("target", "i32", "read", shape="count"),
-        I32("count"),
-    ],
-    grid="count * ceil_div(page_elements, BLOCK)",
-    cost=Cost(bytes="count * (2 * page_elements * size_of(dtype) + 8)"),
-    reference=copy_pages_reference,
-    cases=copy_pages_cases,
-    default_tiles=[{"BLOCK": "min(next_pow2(page_elements), 4096)", "num_warps": 4}],
-)
-
 FILL = Kernel(
     name="fill",
     doc="out[:count] = value",
@@ -176,4 +113,4 @@ CONVERT = Kernel(
     default_tiles=[{"BLOCK": 1024, "num_warps": 4}],
 )
 
-KERNELS = [COPY_PAGES, FILL, CONVERT]
+KERNELS = [FILL, CONVERT]
