@@ -12,7 +12,8 @@ bool target_is_fast_at_bf16(std::string_view target);
 // a time.
 bool target_is_fast_at_codes(std::string_view target);
 
-// Its dot product of bytes is of signed by unsigned ones: codes of weights are better without signs.
+// Its dot product of bytes is of signed by unsigned ones: codes of weights are better without
+// signs.
 bool target_wants_unsigned_codes(std::string_view target);
 
 // Has matrix instructions for 8-bit floats of the kind that model files hold (OCP e4m3; gfx942 has

@@ -53,10 +53,10 @@ ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, in
                                      int64_t width) const {
   if (terms == 0) return Tensor(types_.compute, {rows, width}, input.numbers.ptr());
   const int64_t groups = width / ops::kCodeGroup;
-  return {Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(),
-                 ops::code_stride(terms * width)),
-          Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
-          Tensor(DType::kF32, {rows, groups}, input.sums.ptr())};
+  return {
+      Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(), ops::code_stride(terms * width)),
+      Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
+      Tensor(DType::kF32, {rows, groups}, input.sums.ptr())};
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,

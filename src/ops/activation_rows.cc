@@ -24,13 +24,15 @@ Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args) {
   NEREID_CHECK(args.out.scales && args.x.dim(1) == args.out.columns() &&
                    args.x.dim(0) == args.out.rows() && args.x.dense(),
                "x {}, codes {}", args.x.text(), args.out.values.text());
-  return launcher.launch<kernels::EncodeRows>(
-      {.x_dtype = args.x.dtype(), .dim = args.x.dim(1), .terms = args.out.terms(), .out_stride = args.out.values.row_stride()},
-      {.x = args.x.ptr(),
-       .codes = args.out.values.ptr(),
-       .scales = args.out.scales.ptr(),
-       .sums = args.out.sums.ptr(),
-       .rows = static_cast<int32_t>(args.x.dim(0))});
+  return launcher.launch<kernels::EncodeRows>({.x_dtype = args.x.dtype(),
+                                               .dim = args.x.dim(1),
+                                               .terms = args.out.terms(),
+                                               .out_stride = args.out.values.row_stride()},
+                                              {.x = args.x.ptr(),
+                                               .codes = args.out.values.ptr(),
+                                               .scales = args.out.scales.ptr(),
+                                               .sums = args.out.sums.ptr(),
+                                               .rows = static_cast<int32_t>(args.x.dim(0))});
 }
 
 }  // namespace nereid::ops

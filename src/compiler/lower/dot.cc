@@ -24,8 +24,7 @@ static bool is_zero_constant(mlir::Value value) {
 // The bytes that `value` widens to 16 bits without sign, as front/unsigned_dots.cc makes them.
 static mlir::Value widened_bytes(mlir::Value value) {
   auto widened = value.getDefiningOp<arith::ExtUIOp>();
-  const bool bytes =
-      widened && mlir::getElementTypeOrSelf(widened.getIn().getType()).isInteger(8);
+  const bool bytes = widened && mlir::getElementTypeOrSelf(widened.getIn().getType()).isInteger(8);
   return bytes ? widened.getIn() : mlir::Value();
 }
 
