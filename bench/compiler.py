@@ -222,7 +222,7 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
 
 
 def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
-    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 (8 bits) have them."""
+    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 with signs (8 bits) have them."""
     has_min = int(bits == 4)
     key = {
         "x_dtype": "i8", "out_dtype": "f32", "terms": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",

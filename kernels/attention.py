@@ -74,7 +74,8 @@ def _attend_to_pages(
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, DOT: tl.constexpr, SEEN: tl.constexpr,
 ):  # fmt: skip
     """One pass of the online softmax over pages [page_begin, page_end): highest and total [rows], acc [rows, BLOCK_D].
-    first_page, i64: where the KV head's pages begin. `slope` [rows] times log2(e). SEEN: every row sees every key of these pages, but for the window."""
+    first_page, i64: where the KV head's pages begin. `slope` [rows] times log2(e). SEEN: every row sees every key of
+    these pages, but for the window."""
     LOG2E: tl.constexpr = 1.4426950408889634
     MASKED: tl.constexpr = not SEEN or has_window
     BLOCK_D: tl.constexpr = qs.shape[1]

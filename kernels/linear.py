@@ -115,6 +115,7 @@ def _rows_times_codes(
             code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
         else:
             if has_min:
+                tl.static_assert(not UNSIGNED)
                 byte = byte & 127  # no code is negative
             code = tl.reshape(byte, (WORDS, 32, 4))
             code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))

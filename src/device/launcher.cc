@@ -259,6 +259,10 @@ Status Launcher::prepare(std::span<const KernelVariant> variants) {
   return {};
 }
 
+const std::string& Launcher::target() const {
+  return pack_ ? pack_->target() : device_.info().target;
+}
+
 std::vector<KernelVariant> Launcher::variants() const {
   std::vector<KernelVariant> list;
   for (const auto& variant : variants_) list.push_back({variant->decl, variant->key});

@@ -65,6 +65,9 @@ class Launcher {
   std::vector<KernelVariant> variants() const;
 
   Device& device() const { return device_; }
+  // What the kernels are compiled for: the pack's target, which may be an older processor than the
+  // device is; without a pack the device's.
+  const std::string& target() const;
 
  private:
   struct Choice;

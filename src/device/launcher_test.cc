@@ -95,6 +95,8 @@ TEST_F(LauncherTest, WrongArgumentsAreBugs) {
 TEST_F(LauncherTest, RunsWithAPack) {
   open("cpu", true);
   Launcher launcher(*device_, &*pack_);
+  EXPECT_EQ(launcher.target(), pack_->target());
+  EXPECT_EQ(Launcher(*device_, nullptr).target(), device_->info().target);
   const int n = 1000;
   const DevicePtr x = *device_->alloc(n * 4);
   const DevicePtr out = *device_->alloc(n * 4);

@@ -16,8 +16,8 @@ struct KvCache {
   DType dtype = DType::kF32;
   int32_t num_pages = 0;
   int32_t page_size = 0;       // tokens per page, a power of two
-  std::vector<Buffer> keys;    // per layer [num_pages, num_kv_heads, page_size, head_dim]
-  std::vector<Buffer> values;  // per layer [num_pages, num_kv_heads, page_size, head_dim]
+  std::vector<Buffer> keys;    // per layer [num_kv_heads, num_pages, page_size, head_dim]
+  std::vector<Buffer> values;  // per layer [num_kv_heads, num_pages, page_size, head_dim]
 };
 
 // Sequences whose attention runs in one launch: a list of tiles of query tokens.

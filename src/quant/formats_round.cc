@@ -71,7 +71,8 @@ constexpr PlaneFormat planes(int32_t bits, int32_t zero, bool has_min) {
           .has_min = has_min};
 }
 
-// Q5_0 and Q8_0 codes are stored signed at run time: nothing is left to subtract.
+// Q5_0 and Q8_0 codes are stored signed at run time: nothing is left to subtract. Some targets want
+// those of Q8_0 without signs (plane_format).
 constexpr std::array kFormats = {
     QuantFormat{StorageFormat::kQ4_0, planes(4, 8, false), dequantise_nibbles<kQ4_0>,
                 is_finite<18, false>},

@@ -91,9 +91,10 @@ Status upload_part(Launcher& launcher, const TensorPages& pages, const StoredTen
   return {};
 }
 
-Result<Weight> make_planes(Device& device, StorageFormat storage, int64_t n, int64_t k) {
+Result<Weight> make_planes(Launcher& launcher, StorageFormat storage, int64_t n, int64_t k) {
+  Device& device = launcher.device();
   Weight weight;
-  weight.format = plane_format(storage, device.info().target);
+  weight.format = plane_format(storage, launcher.target());
   weight.n = n;
   weight.k = k;
   weight.by_rows = !weight.format.has_integer_codes() && target_is_gpu(device.info().target);
@@ -130,8 +131,7 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
     largest = std::max(largest, stored_bytes(*part));
   }
   NEREID_CHECK(n <= INT32_MAX, "{} rows", n);
-  Device& device = launcher.device();
-  NEREID_TRY_CONTEXT(Weight weight, make_planes(device, storage, n, k), parts[0]->text());
+  NEREID_TRY_CONTEXT(Weight weight, make_planes(launcher, storage, n, k), parts[0]->text());
   if (parts[0]->dummy) {
     NEREID_RETURN_IF_ERROR(fill_dummy_weight(launcher, parts, weight));
     return weight;
@@ -141,7 +141,7 @@ Result<Weight> load_weight(Launcher& launcher, const TensorPages& pages,
   }
   const uint64_t staging_bytes = std::max(std::min(kStagingBytes, largest), row_bytes);
   if (!weight.by_rows && staging.bytes() < staging_bytes) {
-    NEREID_TRY_CONTEXT(staging, Buffer::alloc(device, staging_bytes), parts[0]->text());
+    NEREID_TRY_CONTEXT(staging, Buffer::alloc(launcher.device(), staging_bytes), parts[0]->text());
   }
   int64_t row_offset = 0;
   for (const StoredTensor* part : parts) {

@@ -70,7 +70,7 @@ TEST_F(WeightTest, EveryFormatHasARepackKernel) {
     const StoredTensor* const parts[] = {&tensor};
     const auto weight = load_weight(*launcher_, pages_, parts, staging_);
     ASSERT_TRUE(weight) << storage_info(format).name << ": " << weight.error().message;
-    EXPECT_EQ(weight->format, plane_format(format, device_->info().target));
+    EXPECT_EQ(weight->format, plane_format(format, launcher_->target()));
   }
   // One for both kinds of e4m3.
   EXPECT_EQ(variants().size(), static_cast<size_t>(kNumStorageFormats) - 1);
@@ -155,7 +155,7 @@ TEST_F(WeightTest, CodesHaveTheSignsThatTheTargetWants) {
     const auto weight = load_weight(launcher, pages_, parts, staging);
     ASSERT_TRUE(weight) << weight.error().message;
     EXPECT_EQ(weight->format.zero, weight->format.code_dtype == DType::kU8 ? 128 : 0);
-    const KernelVariant& repack = launcher.variants().front();
+    const KernelVariant repack = launcher.variants().front();
     EXPECT_THAT(variant_text(*repack.decl, repack.key), ::testing::HasSubstr(variant)) << target;
   }
 }

@@ -201,8 +201,9 @@ Value* Emitter::emit_integer(mlir::Operation* op, llvm::ArrayRef<Value*> x, unsi
   return fail(op, "not supported", x.empty() ? builder_.getInt32Ty() : x[0]->getType());
 }
 
-// AVX-512's vrange: the larger (or smaller) one, the number if one is a NaN. Null if there is none
-// for the type. LLVM makes maxnum of vmaxps, a comparison and a masked move.
+// AVX-512's vrange: the larger (or smaller) one, the number if one is a NaN (a signalling one may
+// give a NaN, as maxnum may). Null if there is none for the type. LLVM makes maxnum of vmaxps, a
+// comparison and a masked move.
 Value* Emitter::range_minmax(bool is_max, Value* a, Value* b) {
   auto* type = llvm::dyn_cast<llvm::FixedVectorType>(a->getType());
   if (!target_.has_avx512f || !type || !type->getElementType()->isFloatTy()) return nullptr;
