@@ -19,8 +19,8 @@ mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 // bits. Where processors multiply bytes as 16-bit numbers anyway, that is half of the work.
 void combine_two_term_dots(mlir::ModuleOp module, const TargetInfo& target);
 
-// dot(a, u & 127) + 128 * dot(a, (u >> 7) & 1) as one dot of a and the bytes u without signs, where an
-// instruction takes them so.
+// dot(a, u & 127) + 128 * dot(a, (u >> 7) & 1) as one dot of a and the bytes u without signs, where
+// an instruction takes them so.
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
 
 // Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop
