@@ -28,6 +28,8 @@ struct TargetInfo {
   bool has_int8_dot = false;  // vpdpbusd on 512-bit vectors; sdot
 
   int lanes(int element_bytes) const { return vector_bytes / element_bytes; }
+  // Does its dot product take bytes of one operand as signed only if those of the other are not?
+  bool wants_unsigned_operand() const { return arch == Arch::kX86_64 && has_int8_dot; }
 };
 
 // "native", a level ("x86-64-v3", "x86-64-v4"), or any CPU name LLVM knows for x86-64 or AArch64.

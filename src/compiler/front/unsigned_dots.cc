@@ -67,7 +67,7 @@ std::optional<TwoParts> match(tt::DotOp low) {
 }  // namespace
 
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed) {
-  if (target.arch != Arch::kX86_64 || !target.has_int8_dot) return;
+  if (!target.wants_unsigned_operand()) return;
   llvm::SmallVector<TwoParts, 4> found;
   module->walk([&](tt::DotOp op) {
     if (auto parts = match(op)) found.push_back(*parts);

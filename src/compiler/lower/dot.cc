@@ -50,7 +50,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
     const bool wide_a = has_short_sums(target_) && from_a.isInteger(16);
-    mlir::Value unsigned_b = wants_unsigned_operand(target_) ? widened_bytes(op.getB()) : nullptr;
+    mlir::Value unsigned_b = target_.wants_unsigned_operand() ? widened_bytes(op.getB()) : nullptr;
     bool bytes = (from_a.isInteger(8) || wide_a) && (unsigned_b || from_b.isInteger(8)) &&
                  dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
@@ -60,7 +60,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
       dot.compute = mlir::getElementTypeOrSelf(dot.b_value.getType());
       dot.unsigned_b = unsigned_b || is_never_negative(op.getB());
       dot.words = has_short_sums(target_) && (wide_a || !dot.unsigned_b);
-      dot.shifted_a = wants_unsigned_operand(target_) && !dot.unsigned_b;
+      dot.shifted_a = target_.wants_unsigned_operand() && !dot.unsigned_b;
       if (has_short_sums(target_) && !dot.words) {
         dot.short_steps = 32767 / (2 * 128 * std::max<int64_t>(largest_byte(op.getB()), 1));
       }

@@ -23,8 +23,6 @@ enum class BSource { kInPlace, kVectors, kRows, kTransposed };
 bool has_byte_dot(const TargetInfo& target);
 // Does it multiply bytes to 16-bit sums, or else numbers of 16 bits (AVX2, AVX-512 without VNNI)?
 bool has_short_sums(const TargetInfo& target);
-// Does it take bytes of b as signed only if those of a are unsigned, and the other way round?
-bool wants_unsigned_operand(const TargetInfo& target);
 
 // d (batch, m, n) = a (batch, m, k) * b (batch, k, n) + c
 struct DotPlan {

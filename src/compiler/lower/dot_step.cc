@@ -11,10 +11,6 @@ bool has_byte_dot(const TargetInfo& target) {
   return target.arch == Arch::kAArch64 || target.has_int8_dot || target.has_avx2;
 }
 
-bool wants_unsigned_operand(const TargetInfo& target) {
-  return target.arch == Arch::kX86_64 && target.has_int8_dot;
-}
-
 bool has_short_sums(const TargetInfo& target) {
   return target.arch == Arch::kX86_64 && !target.has_int8_dot;
 }
