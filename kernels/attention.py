@@ -13,6 +13,7 @@ query i sits at position seq_context - seq_queries + i and sees positions up to 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import triton
@@ -20,6 +21,7 @@ import triton.language as tl
 
 from kernels.dtypes import round_to
 from kernels.float8 import is_float8, widen
+from kernels.kv_pages import PACK_DOC, pack_keys, pack_values, unpack_keys, unpack_values
 from kernels.spec import FLOATS, F32, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
@@ -40,13 +42,14 @@ def split_of_pages(
     page_size: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr, has_window: tl.constexpr,
 ):  # fmt: skip
     """Pages [begin, end) that split `split` takes of those that hold what queries from `first_position` on see
-    before position `end`."""
+    before position `end`: equal shares of about split_pages, of more where that makes more than num_splits."""
     begin = 0
     if has_window:
         begin = tl.maximum(first_position - window + 1, 0)
     first_page = begin // page_size
     pages = tl.cdiv(end, page_size) - first_page
-    share = tl.maximum(tl.cdiv(pages, num_splits), split_pages)
+    shares = tl.minimum(tl.maximum((pages + split_pages // 2) // split_pages, 1), num_splits)
+    share = tl.cdiv(pages, shares)
     return first_page + split * share, first_page + tl.minimum((split + 1) * share, pages)
 
 
@@ -67,10 +70,18 @@ def store_result(
 
 
 @triton.jit
+def _load_packed(page, LENGTH: tl.constexpr, WIDTH: tl.constexpr, pack: tl.constexpr):
+    """[LENGTH, WIDTH] of a page [LENGTH / pack, WIDTH, pack]."""
+    LINE: tl.constexpr = WIDTH * pack
+    lines = tl.load(page + tl.arange(0, LENGTH // pack)[:, None] * LINE + tl.arange(0, LINE)[None, :])
+    return lines.reshape(LENGTH // pack, WIDTH, pack).permute(0, 2, 1).reshape(LENGTH, WIDTH)
+
+
+@triton.jit
 def _attend_to_pages(
     qs, k_cache, v_cache, page_entry, first_page, page_begin, page_end, end, position, row_inside,
     slope, scale, window, softcap, highest, total, acc,
-    head_dim: tl.constexpr, page_size: tl.constexpr,
+    head_dim: tl.constexpr, page_size: tl.constexpr, kv_pack: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr, DOT: tl.constexpr, SEEN: tl.constexpr,
 ):  # fmt: skip
     """One pass of the online softmax over pages [page_begin, page_end): highest and total [rows], acc [rows, BLOCK_D].
@@ -85,22 +96,28 @@ def _attend_to_pages(
     for page in range(page_begin, page_end):
         base = (first_page + tl.load(page_entry + page)) * (page_size * head_dim)
         key_position = page * page_size + in_page
-        if SEEN and head_dim == BLOCK_D:
-            keys = tl.load(k_cache + base + kv_offset)
-            values = tl.load(v_cache + base + kv_offset)
+        if kv_pack > 0:
+            keys = _load_packed(k_cache + base, head_dim, page_size, kv_pack)
+            values = _load_packed(v_cache + base, page_size, head_dim, kv_pack)
+            if not SEEN:  # slots past the end were never written: they may hold NaN, which scores are masked for
+                values = tl.where((key_position < end)[:, None], values, tl.zeros_like(values))
         else:
-            # Slots past the end were never written: they may hold NaN.
-            kv_inside = (key_position < end)[:, None]
-            if head_dim != BLOCK_D:
-                kv_inside = kv_inside & (d < head_dim)[None, :]
-            keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
-            values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
+            if SEEN and head_dim == BLOCK_D:
+                keys = tl.load(k_cache + base + kv_offset)
+                values = tl.load(v_cache + base + kv_offset)
+            else:
+                kv_inside = (key_position < end)[:, None]
+                if head_dim != BLOCK_D:
+                    kv_inside = kv_inside & (d < head_dim)[None, :]
+                keys = tl.load(k_cache + base + kv_offset, mask=kv_inside, other=0.0)
+                values = tl.load(v_cache + base + kv_offset, mask=kv_inside, other=0.0)
+            keys = tl.trans(keys)
         keys = widen(keys, qs.dtype)
         values = widen(values, qs.dtype)
         if DOT:
-            s = tl.dot(qs, tl.trans(keys), input_precision="ieee")
+            s = tl.dot(qs, keys, input_precision="ieee")
         else:
-            s = tl.sum(qs[:, None, :] * keys[None, :, :], axis=2)
+            s = tl.sum(qs[:, :, None] * keys[None, :, :], axis=1)
         # Where a compiler could round a product or not, fma says it: a row gets the same result in both loops.
         factor = scale * LOG2E
         if has_softcap:
@@ -143,7 +160,7 @@ def attention_kernel(
     q, k_cache, v_cache, tile_seq, tile_first, seq_start, seq_queries, seq_context, page_table, slopes,
     out, partial, lse, tiles, max_pages, num_pages, scale, window, softcap,
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
-    q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
+    kv_pack: tl.constexpr, q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr,
     DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr = 0,
 ):  # fmt: skip
@@ -193,12 +210,12 @@ def attention_kernel(
         highest, total, acc = _attend_to_pages(
             qs, k_cache, v_cache, page_entry, first_page, page_begin, seen_end, end, position, row_inside,
             slope, scale, window, softcap, highest, total, acc,
-            head_dim, page_size, has_window, has_softcap, has_alibi, DOT, True,
+            head_dim, page_size, kv_pack, has_window, has_softcap, has_alibi, DOT, True,
         )  # fmt: skip
     highest, total, acc = _attend_to_pages(
         qs, k_cache, v_cache, page_entry, first_page, seen_end, page_end, end, position, row_inside,
         slope, scale, window, softcap, highest, total, acc,
-        head_dim, page_size, has_window, has_softcap, has_alibi, DOT, False,
+        head_dim, page_size, kv_pack, has_window, has_softcap, has_alibi, DOT, False,
     )  # fmt: skip
 
     store_result(
@@ -232,7 +249,8 @@ def attention_merge_kernel(
 def _attend(key, args, visit) -> None:
     """Calls visit(query row, head, tile, weights' exponents, values) for every row the tiles list."""
     group = key["num_heads"] // key["num_kv_heads"]
-    size, dim = key["page_size"], key["head_dim"]
+    size, dim, pack = key["page_size"], key["head_dim"], key.get("kv_pack", 0)
+    k_cache, v_cache = unpack_keys(args["k_cache"], pack), unpack_values(args["v_cache"], pack)
     for tile in range(args["tiles"]):
         seq, first = int(args["tile_seq"][tile]), int(args["tile_first"][tile])
         queries, context = int(args["seq_queries"][seq]), int(args["seq_context"][seq])
@@ -242,7 +260,7 @@ def _attend(key, args, visit) -> None:
             gather = lambda cache: np.concatenate(
                 [cache[head // group, table[p]] for p in range(-(-context // size))]
             ).astype(np.float64)[:context]
-            keys, values = gather(args["k_cache"]), gather(args["v_cache"])
+            keys, values = gather(k_cache), gather(v_cache)
             for token in range(first, first + tokens):
                 row = int(args["seq_start"][seq]) + token
                 position = context - queries + token
@@ -270,7 +288,8 @@ def attention_reference(key, args):
             result["out"].reshape(-1, key["num_heads"], key["head_dim"])[row, head] = mean(slice(None))[0]
             return
         first_page = tile_begin // size
-        share = max(-(-(-(-tile_end // size) - first_page) // splits), key["split_pages"])
+        pages = -(-tile_end // size) - first_page
+        share = -(-pages // min(max((pages + key["split_pages"] // 2) // key["split_pages"], 1), splits))
         page = (low + np.arange(len(s))) // size - first_page
         for split in range(splits):
             chosen = page // share == split
@@ -351,7 +370,24 @@ def make_case(
     return Case(name=name, key=key, args=args, tolerance={"out": outer, "partial": inner, "lse": inner})
 
 
+def _packed(case):
+    pack = 1 if case.key["cache_dtype"] == "f32" else 2
+    caches = {"k_cache": pack_keys(case.args["k_cache"], pack), "v_cache": pack_values(case.args["v_cache"], pack)}
+    return replace(
+        case, name=f"{case.name}_packed", key={**case.key, "kv_pack": pack}, args={**case.args, **caches}
+    )
+
+
 def attention_cases():
+    for case in unpacked_cases():
+        case = replace(case, key={**case.key, "kv_pack": 0})
+        yield case
+        head_dim = case.key["head_dim"]
+        if head_dim & (head_dim - 1) == 0 and case.key["cache_dtype"] != "f8e4m3":
+            yield _packed(case)
+
+
+def unpacked_cases():
     rng = np.random.default_rng(61)
     bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
     for label, dtypes in (("f32", {}), ("bf16", bf16)):
@@ -422,9 +458,10 @@ ATTENTION = Kernel(
     key=[
         DType("q_dtype"), DType("cache_dtype", allowed=(*FLOATS, "f8e4m3")), DType("out_dtype"), Int("num_heads", min=1),
         Int("num_kv_heads", min=1), Int("head_dim", min=1), Int("page_size", min=1, doc="a power of two"),
+        Int("kv_pack", max=4, doc=PACK_DOC),
         Int("q_stride", min=1, doc="elements between rows of q"),
         Int("tile_tokens", min=1, doc="query tokens of a tile"), Int("num_splits", min=1),
-        Int("split_pages", min=1, doc="pages that a split takes at least"),
+        Int("split_pages", min=1, doc="pages of a split, about, where num_splits leaves the choice"),
         Flag("has_window"), Flag("has_softcap"), Flag("has_alibi"),
     ],
     args=[

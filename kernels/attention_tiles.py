@@ -161,7 +161,7 @@ def attention_tiles_kernel(
 
 def attention_tiles_cases():
     """Those of attention.py; tiles of keys that many pages make up, and more items than programs that stay."""
-    yield from attention.attention_cases()
+    yield from attention.unpacked_cases()
     rng = np.random.default_rng(63)
     bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
     ragged = [(70, 300), (33, 33), (5, 131), (1, 1)]
@@ -181,7 +181,7 @@ ATTENTION_TILES = Kernel(
     name="attention_tiles",
     doc=_COMMON.doc + "; keys in tiles of BLOCK_N whatever the pages are",
     fn=attention_tiles_kernel,
-    key=list(_COMMON.key),
+    key=[field for field in _COMMON.key if field.name != "kv_pack"],
     args=list(_COMMON.args),
     # PROGRAMS: how many stay and take one item after the other; 0: one for each.
     grid=f"({_COMMON.grid}) if PROGRAMS == 0 else min({_COMMON.grid}, PROGRAMS)",

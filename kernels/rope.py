@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from kernels.float8 import narrow
+from kernels.kv_pages import PACK_DOC, pack_keys, pack_values, unpack_keys, unpack_values
 from kernels.spec import FLOATS, F32, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
 
 
@@ -37,14 +38,24 @@ def rope_table_kernel(
 
 
 @triton.jit
+def _place(element, pack: tl.constexpr, group_stride: tl.constexpr):
+    """Where element `element` of a head lies: `pack` in a row, then `group_stride` further; pack 0: all in a row."""
+    if pack == 0:
+        place = element
+    else:
+        place = element // pack * group_stride + element % pack
+    return place
+
+
+@triton.jit
 def _rotate_heads(
     source, target, target_stride, first_head, heads, norm_weight, cos, sin, eps,
     head_dim: tl.constexpr, rotary_dim: tl.constexpr, interleaved: tl.constexpr, has_norm: tl.constexpr,
-    HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
+    pack: tl.constexpr, group_stride: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
 ):  # fmt: skip
-    """Heads first_head to first_head + HEADS, those below `heads`: target[head * target_stride :][:head_dim] = rotation
-    of source[head * head_dim :][:head_dim], normalised first where has_norm. cos, sin: (rotary_dim / 2) of the row's
-    position."""
+    """Heads first_head to first_head + HEADS, those below `heads`: target[head * target_stride :] at the elements' places
+    = rotation of source[head * head_dim :][:head_dim], normalised first where has_norm. cos, sin: (rotary_dim / 2) of
+    the row's position."""
     half: tl.constexpr = rotary_dim // 2
     if interleaved:
         # Every element with its partner in the other half of its pair: contiguous apart from a swap.
@@ -84,21 +95,21 @@ def _rotate_heads(
         x = x * scale * tl.load(norm_weight + first, mask=in_first, other=0.0).to(tl.float32)[None, :]
         y = y * scale * tl.load(norm_weight + second, mask=in_first, other=0.0).to(tl.float32)[None, :]
     if interleaved:
-        tl.store(target + first[None, :], narrow(x * c + y * s, target.dtype.element_ty), mask=inside)
+        tl.store(target + _place(first, pack, group_stride)[None, :], narrow(x * c + y * s, target.dtype.element_ty), mask=inside)
     else:
-        tl.store(target + first[None, :], narrow(x * c - y * s, target.dtype.element_ty), mask=inside)
-        tl.store(target + second[None, :], narrow(y * c + x * s, target.dtype.element_ty), mask=inside)
+        tl.store(target + _place(first, pack, group_stride)[None, :], narrow(x * c - y * s, target.dtype.element_ty), mask=inside)
+        tl.store(target + _place(second, pack, group_stride)[None, :], narrow(y * c + x * s, target.dtype.element_ty), mask=inside)
     if rotary_dim < head_dim:
         if has_norm:
             rest = rest * scale * tl.load(norm_weight + element, mask=in_rest, other=0.0).to(tl.float32)[None, :]
-        tl.store(target + element[None, :], narrow(rest, target.dtype.element_ty), mask=inside_rest)
+        tl.store(target + _place(element, pack, group_stride)[None, :], narrow(rest, target.dtype.element_ty), mask=inside_rest)
 
 
 @triton.jit
 def rope_kv_write_kernel(
     qkv, q_out, k_cache, v_cache, positions, slots, cos, sin, q_norm, k_norm, rows, qkv_stride, q_stride, num_pages, eps,
     q_heads: tl.constexpr, kv_heads: tl.constexpr, head_dim: tl.constexpr, rotary_dim: tl.constexpr,
-    page_size: tl.constexpr, interleaved: tl.constexpr, has_qk_norm: tl.constexpr,
+    page_size: tl.constexpr, kv_pack: tl.constexpr, interleaved: tl.constexpr, has_qk_norm: tl.constexpr,
     ROWS: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr, HEAD: tl.constexpr,
 ):  # fmt: skip
     first_row = tl.program_id(0) * ROWS
@@ -109,25 +120,31 @@ def rope_kv_write_kernel(
         for head in range(0, q_heads, HEADS):
             _rotate_heads(
                 source, q_out + row.to(tl.int64) * q_stride, head_dim, head, q_heads, q_norm,
-                cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HEADS, HALF, HEAD,
+                cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, 0, 1, HEADS, HALF, HEAD,
             )  # fmt: skip
         slot = tl.load(slots + row)
         if slot >= 0:
             page, in_page = slot // page_size, slot % page_size
             k_source = source + q_heads * head_dim
             v_source = k_source + kv_heads * head_dim
-            target = (page.to(tl.int64) * page_size + in_page) * head_dim
+            first = page.to(tl.int64) * (page_size * head_dim)  # of the page
             target_stride = num_pages.to(tl.int64) * (page_size * head_dim)
+            if kv_pack == 0:
+                k_target = first + in_page * head_dim
+                v_target = k_target + element
+            else:
+                k_target = first + in_page * kv_pack
+                v_target = first + (in_page // kv_pack * (head_dim * kv_pack) + in_page % kv_pack) + element * kv_pack
             for head in range(0, kv_heads, HEADS):
                 _rotate_heads(
-                    k_source, k_cache + target, target_stride, head, kv_heads, k_norm,
-                    cos + table, sin + table, eps, head_dim, rotary_dim, interleaved, has_qk_norm, HEADS, HALF, HEAD,
+                    k_source, k_cache + k_target, target_stride, head, kv_heads, k_norm, cos + table, sin + table, eps,
+                    head_dim, rotary_dim, interleaved, has_qk_norm, kv_pack, page_size * kv_pack, HEADS, HALF, HEAD,
                 )  # fmt: skip
                 heads = head + tl.arange(0, HEADS)[:, None]
                 inside = (heads < kv_heads) & (element < head_dim)
                 v = tl.load(v_source + heads * head_dim + element, mask=inside, other=0.0)
                 v = narrow(v.to(tl.float32), v_cache.dtype.element_ty)
-                tl.store(v_cache + target + heads * target_stride + element, v, mask=inside)
+                tl.store(v_cache + v_target + heads * target_stride, v, mask=inside)
 
 
 # --- references -----------------------------------------------------------------------------------
@@ -159,7 +176,9 @@ def _rotate(x, cos, sin, key, norm_weight, eps):
 
 def rope_kv_write_reference(key, args):
     q_heads, kv_heads, dim = key["q_heads"], key["kv_heads"], key["head_dim"]
-    q_out, k_cache, v_cache = (args[name].copy() for name in ("q_out", "k_cache", "v_cache"))
+    q_out = args["q_out"].copy()
+    k_cache = unpack_keys(args["k_cache"], key["kv_pack"]).copy()
+    v_cache = unpack_values(args["v_cache"], key["kv_pack"]).copy()
     for row in range(args["rows"]):
         line = (
             args["qkv"]
@@ -176,7 +195,11 @@ def rope_kv_write_reference(key, args):
         k = line[q_heads : q_heads + kv_heads]
         k_cache[:, page, in_page] = _rotate(k, cos, sin, key, args["k_norm"], args["eps"])
         v_cache[:, page, in_page] = line[q_heads + kv_heads :]
-    return {"q_out": q_out, "k_cache": k_cache, "v_cache": v_cache}
+    return {
+        "q_out": q_out,
+        "k_cache": pack_keys(k_cache, key["kv_pack"]),
+        "v_cache": pack_values(v_cache, key["kv_pack"]),
+    }
 
 
 # --- cases ----------------------------------------------------------------------------------------
@@ -224,7 +247,7 @@ _ROPE = [
 ]
 
 
-def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm, in_place=False):
+def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm, in_place=False, kv_pack=0):
     q_heads, kv_heads, head_dim, rotary_dim = heads
     width = (q_heads + 2 * kv_heads) * head_dim
     stride = width + 16
@@ -260,7 +283,7 @@ def _rope_case(rng, name, rows, heads, page_size, dtypes, interleaved, has_norm,
     key = {
         "qkv_dtype": dtypes[0], "q_dtype": dtypes[1], "cache_dtype": dtypes[2], "norm_dtype": "f32",
         "q_heads": q_heads, "kv_heads": kv_heads, "head_dim": head_dim, "rotary_dim": rotary_dim,
-        "page_size": page_size, "interleaved": interleaved, "has_qk_norm": has_norm,
+        "page_size": page_size, "kv_pack": kv_pack, "interleaved": interleaved, "has_qk_norm": has_norm,
     }  # fmt: skip
     # Differences of products: the error scales with the inputs (about 3), not with the result.
     unit = {
@@ -277,6 +300,14 @@ def rope_kv_write_cases():
     rng = np.random.default_rng(31)
     for entry in _ROPE:
         yield _rope_case(rng, *entry)
+    for pack, dtype in ((1, "f32"), (2, "bf16"), (2, "f16")):
+        for interleaved in (0, 1):
+            kind = f"packed{pack}_{dtype}_{'interleaved' if interleaved else 'halves'}"
+            dtypes = ("f32", "f32", dtype)
+            yield _rope_case(rng, kind, 37, (9, 3, 64, 64), 16, dtypes, interleaved, 0, kv_pack=pack)
+            yield _rope_case(
+                rng, f"{kind}_norm", 3, (4, 2, 128, 32), 32, dtypes, interleaved, 1, kv_pack=pack
+            )
     yield _rope_case(
         rng, "in_place", 5, (4, 2, 64, 64), 16, ("f32", "f32", "bf16"), 0, 0, in_place=True
     )
@@ -322,7 +353,7 @@ ROPE_KV_WRITE = Kernel(
         DType("norm_dtype", doc="of q_norm and k_norm; f32 without them"),
         Int("q_heads", min=1), Int("kv_heads", min=1), Int("head_dim", min=1),
         Int("rotary_dim", min=2, doc="even, at most head_dim; what lies beyond passes unchanged"),
-        Int("page_size", min=1),
+        Int("page_size", min=1), Int("kv_pack", max=4, doc=PACK_DOC),
         Flag("interleaved", doc="pairs are (2i, 2i+1), else (i, i + rotary_dim/2)"),
         Flag("has_qk_norm", doc="RMSNorm of each q and k head before the rotation"),
     ],

@@ -44,7 +44,7 @@ struct StepLimits {
   int32_t max_pages = 0;      // pages of a sequence
   int32_t prefill_tile_tokens = 0;
   std::vector<SplitRule> decode_splits;  // ascending; the last one holds for all counts
-  int32_t split_pages = 1;               // that a split takes at least
+  int32_t split_pages = 1;               // of a split, about
 
   // Decode slices times splits, at most.
   int64_t max_split_rows() const;

@@ -26,7 +26,7 @@ struct AttentionGroup {
   Tensor tile_first;  // i32 [tiles]: first query token, counted in its sequence
   int32_t tile_tokens = 0;
   int32_t num_splits = 1;           // programs that share the pages of a tile
-  int32_t split_pages = 1;          // pages that such a program takes at least
+  int32_t split_pages = 1;          // pages of such a share, about
   int32_t first_row = 0, rows = 0;  // the rows of the step that the tiles cover
 };
 

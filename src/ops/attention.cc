@@ -18,6 +18,15 @@ void check_cache(const Tensor& cache, const HeadShape& heads) {
                "cache {}, {} KV heads of {}", cache.text(), heads.num_kv_heads, heads.head_dim);
 }
 
+// How pages lie (kernels/kv_pages.py). On a CPU as its dot products want them: what they add up in
+// one step together. Matrix instructions of GPUs, and 8-bit floats, take rows as they are.
+int32_t kv_pack(const Launcher& launcher, const Tensor& cache) {
+  const int64_t head_dim = cache.dim(3);
+  const auto size = static_cast<int32_t>(dtype_size(cache.dtype()));
+  if (target_is_gpu(launcher.target()) || (head_dim & (head_dim - 1)) != 0 || size == 1) return 0;
+  return static_cast<int32_t>(sizeof(float)) / size;
+}
+
 Status merge_splits(Launcher& launcher, const AttentionArgs& args) {
   // The tiles' rows are [first_row, first_row + rows); partial and lse are indexed by row as well.
   const auto first = static_cast<uint64_t>(args.first_row);
@@ -38,38 +47,40 @@ template <typename Kernel>
 Status launch_attention(Launcher& launcher, const AttentionArgs& args) {
   const HeadShape& heads = args.heads;
   const bool split = args.num_splits > 1;
-  return launcher.template launch<Kernel>({.q_dtype = args.q.dtype(),
-                                           .cache_dtype = args.k_cache.dtype(),
-                                           .out_dtype = args.out.dtype(),
-                                           .num_heads = heads.num_heads,
-                                           .num_kv_heads = heads.num_kv_heads,
-                                           .head_dim = heads.head_dim,
-                                           .page_size = args.k_cache.dim(2),
-                                           .q_stride = args.q.row_stride(),
-                                           .tile_tokens = args.tile_tokens,
-                                           .num_splits = args.num_splits,
-                                           .split_pages = args.split_pages,
-                                           .has_window = args.window > 0,
-                                           .has_softcap = args.softcap > 0,
-                                           .has_alibi = false},
-                                          {.q = args.q.ptr(),
-                                           .k_cache = args.k_cache.ptr(),
-                                           .v_cache = args.v_cache.ptr(),
-                                           .tile_seq = args.tile_seq.ptr(),
-                                           .tile_first = args.tile_first.ptr(),
-                                           .seq_start = args.seq_start.ptr(),
-                                           .seq_queries = args.seq_queries.ptr(),
-                                           .seq_context = args.seq_context.ptr(),
-                                           .page_table = args.page_table.ptr(),
-                                           .out = split ? 0 : args.out.ptr(),
-                                           .partial = split ? args.partial.ptr() : 0,
-                                           .lse = split ? args.lse.ptr() : 0,
-                                           .tiles = narrow(args.tile_seq.dim(0)),
-                                           .max_pages = narrow(args.page_table.dim(1)),
-                                           .num_pages = narrow(args.k_cache.dim(1)),
-                                           .scale = args.scale,
-                                           .window = args.window,
-                                           .softcap = args.softcap});
+  typename Kernel::Key key = {};
+  key.q_dtype = args.q.dtype();
+  key.cache_dtype = args.k_cache.dtype();
+  key.out_dtype = args.out.dtype();
+  key.num_heads = heads.num_heads;
+  key.num_kv_heads = heads.num_kv_heads;
+  key.head_dim = heads.head_dim;
+  key.page_size = args.k_cache.dim(2);
+  if constexpr (requires { key.kv_pack; }) key.kv_pack = kv_pack(launcher, args.k_cache);
+  key.q_stride = args.q.row_stride();
+  key.tile_tokens = args.tile_tokens;
+  key.num_splits = args.num_splits;
+  key.split_pages = args.split_pages;
+  key.has_window = args.window > 0;
+  key.has_softcap = args.softcap > 0;
+  key.has_alibi = false;
+  return launcher.template launch<Kernel>(key, {.q = args.q.ptr(),
+                                                .k_cache = args.k_cache.ptr(),
+                                                .v_cache = args.v_cache.ptr(),
+                                                .tile_seq = args.tile_seq.ptr(),
+                                                .tile_first = args.tile_first.ptr(),
+                                                .seq_start = args.seq_start.ptr(),
+                                                .seq_queries = args.seq_queries.ptr(),
+                                                .seq_context = args.seq_context.ptr(),
+                                                .page_table = args.page_table.ptr(),
+                                                .out = split ? 0 : args.out.ptr(),
+                                                .partial = split ? args.partial.ptr() : 0,
+                                                .lse = split ? args.lse.ptr() : 0,
+                                                .tiles = narrow(args.tile_seq.dim(0)),
+                                                .max_pages = narrow(args.page_table.dim(1)),
+                                                .num_pages = narrow(args.k_cache.dim(1)),
+                                                .scale = args.scale,
+                                                .window = args.window,
+                                                .softcap = args.softcap});
 }
 
 }  // namespace
@@ -105,6 +116,7 @@ Status rope_kv_write(Launcher& launcher, const RopeKvWriteArgs& args) {
        .head_dim = heads.head_dim,
        .rotary_dim = args.rotary_dim,
        .page_size = args.k_cache.dim(2),
+       .kv_pack = kv_pack(launcher, args.k_cache),
        .interleaved = args.interleaved,
        .has_qk_norm = static_cast<bool>(args.q_norm)},
       {.qkv = args.qkv.ptr(),

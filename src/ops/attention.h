@@ -44,7 +44,7 @@ struct AttentionArgs {
   Tensor seq_start, seq_queries, seq_context;  // i32 [sequences]
   Tensor page_table;                           // i32 [sequences, max_pages]
   int32_t tile_tokens = 1, num_splits = 1;
-  int32_t split_pages = 1;          // pages that a split takes at least
+  int32_t split_pages = 1;          // pages of a split, about
   int32_t first_row = 0, rows = 0;  // rows that the tiles cover, for the merge of splits
   float scale = 1.0f;
   int32_t window = 0;    // 0: none

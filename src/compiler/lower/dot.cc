@@ -36,6 +36,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   dot.batched = rank == 3;
   dot.batch = rank == 3 ? a[0] : 1;
   dot.m = a[rank - 2];
+  dot.rows = std::max<int64_t>(1, live_extent(op.getD(), static_cast<int64_t>(rank) - 2));
   dot.k = a[rank - 1];
   dot.n = b[rank - 1];
   dot.batch_coord = constant_coord(0);

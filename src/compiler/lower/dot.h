@@ -29,6 +29,7 @@ struct DotPlan {
   mutable mlir::triton::DotOp op;  // accessors of ops are not const
   DotKind kind = DotKind::kFloat;
   int64_t batch = 1, m = 1, n = 1, k = 1;
+  int64_t rows = 1;    // of m, those that somebody reads
   int64_t group = 1;   // elements along k that one lane of an instruction takes
   unsigned lanes = 1;  // accumulators per vector, along n
   mlir::Type compute;  // type of the operands in the inner loop
@@ -50,6 +51,7 @@ struct DotPlan {
   bool inner_product = false;  // vectors along k instead of n
   bool a_in_place = false;
   BSource b_source = BSource::kRows;
+  bool b_plain = false;  // what the inner loop reads of b is one plain load
 
   // Operands: where they are read. Without storage: evaluated in place, in compute type.
   std::optional<Emitter::Storage> a;           // (m, k)

@@ -93,7 +93,7 @@ double Emitter::cost_along_k(DotPlan& dot, unsigned width, mlir::Type as) {
 double Emitter::choose_b(DotPlan& dot) {
   mlir::Value b = dot.b_value;
   unsigned group = static_cast<unsigned>(dot.group), lanes = dot.lanes, width = lanes * group;
-  const auto blocks = (dot.m + dot.block_rows - 1) / dot.block_rows;
+  const auto blocks = (dot.rows + dot.block_rows - 1) / dot.block_rows;
   double uses = double(blocks);
   auto vector = [&] { return group_point(dot, unknown_index(), 0, unknown_index()); };
   auto row = [&] {
@@ -114,7 +114,9 @@ double Emitter::choose_b(DotPlan& dot) {
                  : cheapest == once    ? BSource::kVectors
                  : cheapest == columns ? BSource::kTransposed
                                        : BSource::kRows;
-  return (std::min(packing, in_place) + double(dot.m)) / group;
+  dot.b_plain =
+      mlir::getElementTypeOrSelf(b.getType()) == dot.compute && loads_contiguously(b, vector());
+  return (std::min(packing, in_place) + double(dot.rows)) / group;
 }
 
 // a is read one scalar (or group along k) at a time and spread over the lanes while it is loaded.
@@ -138,7 +140,7 @@ void Emitter::choose_operands(DotPlan& dot) {
   // By two vectors, these are as many sums as registers hold beside two vectors of b and one of a.
   // AVX2's bytes need more registers on the way.
   int64_t rows = target_.vector_registers >= 32 ? 8 : dot.kind == DotKind::kInt8 ? 4 : 6;
-  dot.block_rows = std::min<int64_t>(dot.m, rows);
+  dot.block_rows = std::min<int64_t>(dot.rows, rows);
   double outer = choose_b(dot);
   // Few rows of a: vectors along k instead, summed up at the end.
   unsigned along = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));

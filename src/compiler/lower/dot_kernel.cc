@@ -129,7 +129,8 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
     }
   };
   // Computed in registers where it is used: with constant indices its index arithmetic folds away.
-  bool unrolled = !dot.b && count * columns <= 64 && dot.m <= rows;
+  // Plain loads have none, and many of them in a row LLVM begins early and spills.
+  bool unrolled = !dot.b && !dot.b_plain && count * columns <= 64 && dot.rows <= rows;
   int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
   while (count % together != 0) together /= 2;
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
@@ -195,20 +196,37 @@ void Emitter::dot_block_short(const DotPlan& dot, Value* m, Value* n_block, int6
   }
 }
 
+// Nobody reads them, but what is computed with them should not depend on what lay there before.
+void Emitter::clear_dead_rows(const DotPlan& dot, Value* n_block, int64_t columns) {
+  llvm::Align align(element_bytes(dot.accumulator));
+  for (int64_t m = dot.rows; m < dot.m; ++m) {
+    for (int64_t c = 0; c < columns; ++c) {
+      Value* column = builder_.CreateAdd(n_block, i64(c), "", true, true);
+      llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
+      builder_.CreateAlignedStore(llvm::Constant::getNullValue(type),
+                                  d_address(dot, i64(m), column), align);
+    }
+  }
+}
+
 void Emitter::emit_outer_product(const DotPlan& dot) {
   int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
   int64_t rows = dot.block_rows;
   int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
+  // Six sums would wait for each other; twelve need more than 16 registers.
+  if (rows == 3 && budget == 16 && vectors % 4 == 0) columns = 4;
   while (vectors % columns != 0) --columns;
   // Rows that are not a multiple are spread evenly: a small last block would keep few sums going.
-  int64_t blocks = (dot.m + rows - 1) / rows, fewer = dot.m / blocks, more = dot.m % blocks;
+  int64_t blocks = (dot.rows + rows - 1) / rows, fewer = dot.rows / blocks,
+          more = dot.rows % blocks;
   int64_t end_of_more = more * (fewer + 1);
   begin_spread(blocks * (vectors / columns));
   emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
     emit_loop(i64(0), i64(end_of_more), i64(fewer + 1),
               [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });
-    emit_loop(i64(end_of_more), i64(dot.m), i64(fewer),
+    emit_loop(i64(end_of_more), i64(dot.rows), i64(fewer),
               [&](Value* m) { dot_block(dot, m, n_block, fewer, columns); });
+    if (dot.starts_from_zero) clear_dead_rows(dot, n_block, columns);
   });
 }
 

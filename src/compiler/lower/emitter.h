@@ -200,6 +200,7 @@ class Emitter {
   // mask: none, one for all lanes, or a vector.
   void store_contiguous(llvm::Value* base, const Access& access, llvm::Value* mask,
                         llvm::Value* value);
+  llvm::Value* load_every_other(const Access& access, unsigned lanes);
   llvm::Value* load_pattern(const Access& access, llvm::Value* mask, llvm::Value* other,
                             unsigned lanes);
   bool store_pattern(const Access& access, llvm::Value* mask, llvm::Value* value, unsigned lanes);
@@ -324,6 +325,7 @@ class Emitter {
                  int64_t columns);
   void dot_block_short(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                        int64_t columns);
+  void clear_dead_rows(const DotPlan& dot, llvm::Value* n_block, int64_t columns);
   void emit_outer_product(const DotPlan& dot);
   void emit_inner_product(const DotPlan& dot);
 

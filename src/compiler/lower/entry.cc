@@ -52,7 +52,7 @@ void Emitter::make_body_function() {
     llvm::Argument* argument = body_->getArg(k);
     set_scalar(func_.getArgument(k), argument);
     if (auto divisor = func_.getArgAttrOfType<mlir::IntegerAttr>(k, "tt.divisibility")) {
-      if (argument->getType()->isIntegerTy() && divisor.getInt() > 0) {
+      if (divisor.getInt() > 0) {
         align_hints_[argument] = divisor.getInt() & -divisor.getInt();
       }
     }

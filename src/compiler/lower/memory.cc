@@ -42,6 +42,13 @@ unsigned interleaved_runs(const std::vector<int64_t>& pattern, int64_t size) {
   return 1;
 }
 
+bool every_other(const std::vector<int64_t>& pattern, int64_t size) {
+  for (size_t lane = 1; lane < pattern.size(); ++lane) {
+    if (pattern[lane] != pattern[lane - 1] + 2 * size) return false;
+  }
+  return pattern.size() >= 4;
+}
+
 }  // namespace
 
 llvm::Value* Emitter::slice(llvm::Value* vector, unsigned begin, unsigned count) {
@@ -142,6 +149,23 @@ Lanes Emitter::load_uniform(const Access& access, const std::optional<Lanes>& ot
   return Lanes::make_vector(builder_.CreateSelect(mask, all, vector_of(*other, lanes)));
 }
 
+// Every other element, as halves of pairs that are integers of twice the size: no shuffle, and what
+// follows often takes a half where it is. Null where pairs may cross a page.
+llvm::Value* Emitter::load_every_other(const Access& access, unsigned lanes) {
+  const std::vector<int64_t>& pattern = *access.pointer.pattern;
+  const int64_t size = element_bytes(access.element), half = pattern[0] % (2 * size);
+  if (size > 2 || half % size != 0 || !every_other(pattern, size)) return nullptr;
+  if (known_align(access.pointer.value) < 2 * size) return nullptr;
+  llvm::Value* first =
+      builder_.CreateGEP(builder_.getInt8Ty(), access.pointer.value, i64(pattern[0] - half));
+  const auto bits = static_cast<unsigned>(8 * size);
+  llvm::Value* pairs = builder_.CreateAlignedLoad(widen(builder_.getIntNTy(2 * bits), lanes), first,
+                                                  llvm::Align(static_cast<uint64_t>(size)));
+  if (half > 0) pairs = builder_.CreateLShr(pairs, bits);
+  llvm::Value* halves = builder_.CreateTrunc(pairs, widen(builder_.getIntNTy(bits), lanes));
+  return builder_.CreateBitCast(halves, widen(memory_type(access.element), lanes));
+}
+
 // Constant byte offsets between lanes: runs of neighbours, or a short span to be shuffled.
 llvm::Value* Emitter::load_pattern(const Access& access, llvm::Value* mask, llvm::Value* other,
                                    unsigned lanes) {
@@ -167,6 +191,9 @@ llvm::Value* Emitter::load_pattern(const Access& access, llvm::Value* mask, llvm
       order.push_back(static_cast<int>(lane % runs * length + lane / runs));
     }
     return builder_.CreateShuffleVector(concat(rows), order);
+  }
+  if (!mask) {
+    if (llvm::Value* halves = load_every_other(access, lanes)) return halves;
   }
   // Between two lanes that are read lies at most one page border, with both pages present.
   if (!mask && grid && span <= 4 * int64_t{lanes} && (run < 4 || span <= int64_t{lanes})) {

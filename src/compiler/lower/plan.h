@@ -69,6 +69,10 @@ int64_t largest_byte(mlir::Value value);
 // The function argument that a pointer (tensor) is computed from, or null.
 mlir::Value pointer_root(mlir::Value pointer);
 
+// How many leading indices of a tensor along `dim` can change what the kernel writes: the others
+// end at masks of stores.
+int64_t live_extent(mlir::Value value, int64_t dim);
+
 // Step of an integer or pointer tensor from one element to the next along a dimension, in elements.
 struct Step {
   enum class Kind { kConstant, kDynamic, kOpaque };

@@ -124,6 +124,16 @@ int64_t Emitter::known_align(llvm::Value* value, int depth) {
       return operand(0);
     case llvm::Instruction::Select:
       return std::min(operand(1), operand(2));
+    case llvm::Instruction::GetElementPtr: {
+      if (op->getNumOperands() != 2) return 1;
+      const auto bytes = llvm::cast<llvm::GEPOperator>(op)
+                             ->getSourceElementType()
+                             ->getPrimitiveSizeInBits()
+                             .getFixedValue() /
+                         8;
+      if (bytes == 0) return 1;
+      return std::min(operand(0), low_bit(bytes) * std::min<int64_t>(kMax, operand(1)));
+    }
     default:
       return 1;
   }

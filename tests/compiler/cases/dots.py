@@ -377,12 +377,73 @@ def _vnni_expect(v):
     return {"c": v.a.astype(np.float64) @ plain.astype(np.float64)}
 
 
-CASES += [Case(f"dot_vnni_packed_b_m{m}", vnni_packed_kernel,
-               lambda rng, m=m: {"a": buffer(rng.standard_normal((m, 64)), "bf16"),
-                                 "b": buffer(rng.standard_normal((64, 32)), "bf16"),
-                                 "c": poison((m, 32), "fp32")},
-               _vnni_expect, constexprs={"M": m, "N": 32, "K": 64}, rtol=2e-5, atol=2e-4)
-          for m in (1, 4, 16)]
+CASES += [Case(f"dot_vnni_packed_b_m{m}{'_aligned' * aligned}{'' if dtype == 'bf16' else '_' + dtype}", vnni_packed_kernel,
+               lambda rng, m=m, dtype=dtype: {"a": buffer(rng.standard_normal((m, 64)), dtype),
+                                              "b": buffer(rng.standard_normal((64, 32)), dtype),
+                                              "c": poison((m, 32), "fp32")},
+               _vnni_expect, constexprs={"M": m, "N": 32, "K": 64}, rtol=2e-5, atol=2e-4, aligned=aligned)
+          for m in (1, 4, 16) for aligned in (False, True) for dtype in ("bf16", "fp16")]
+
+
+@triton.jit
+def dead_rows_kernel(a, b, c, also, limit, steps, LIVE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+                     SEEN: tl.constexpr):
+    """Only LIVE rows of the sums are stored; SEEN: how the others are seen all the same."""
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    acc = tl.zeros((M, N), tl.float32)
+    total = tl.zeros((N,), tl.float32)
+    for step in range(steps):
+        va = tl.load(a + step * M * K + m[:, None] * K + k[None, :])
+        vb = tl.load(b + step * K * N + k[:, None] * N + n[None, :])
+        acc = tl.dot(va, vb, acc * 0.5)
+        if SEEN == "summed in the loop":
+            total += tl.sum(acc, axis=0)
+    inside = (m < LIVE) & (m < limit)
+    tl.store(c + m[:, None] * N + n[None, :], acc, mask=inside[:, None] & (n < N)[None, :])
+    if SEEN == "summed":
+        tl.store(also + n, tl.sum(acc, axis=0))
+    elif SEEN == "summed in the loop":
+        tl.store(also + n, total)
+    elif SEEN == "stored":
+        tl.store(also + m[:, None] * N + n[None, :], acc + 1.0)
+    elif SEEN == "transposed":
+        tl.store(also + m[:, None] * N + n[None, :], tl.trans(tl.trans(acc)), mask=(m >= 0)[:, None])
+    elif SEEN == "multiplied":
+        other = tl.load(b + k[:, None] * N + n[None, :]).to(tl.float32)
+        tl.store(also + k[:, None] * M + m[None, :], tl.dot(other, tl.trans(acc)))
+    elif SEEN == "index":
+        tl.store(also + tl.arange(0, M), tl.argmax(acc, axis=1))
+    elif SEEN == "address":  # of a store that no mask ends
+        tl.store(also + m[:, None] * N + n[None, :] + (acc > 1e9).to(tl.int32), 1.0)
+
+
+def _dead_rows_expect(v):
+    acc, total = np.zeros((v.M, v.N)), np.zeros(v.N)
+    for step in range(v.steps):
+        acc = acc * 0.5 + v.a[step].astype(np.float64) @ v.b[step].astype(np.float64)
+        total += acc.sum(axis=0)
+    c = v.c.copy()
+    c[: min(v.LIVE, v.limit)] = acc[: min(v.LIVE, v.limit)]
+    also = {
+        "": v.also, "summed": acc.sum(axis=0), "summed in the loop": total, "stored": acc + 1, "transposed": acc,
+        "multiplied": v.b[0].astype(np.float64) @ acc.T, "index": acc.argmax(axis=1), "address": np.ones_like(acc),
+    }
+    return {"c": c, "also": also[v.SEEN]}
+
+
+_SEEN_SHAPES = {"": (1,), "summed": (32,), "summed in the loop": (32,), "multiplied": (64, 4), "index": (4,)}
+
+CASES += [Case(f"dot_rows_beyond_a_mask_{live}_{dtype}_{limit}{'_' * bool(seen)}{seen.replace(' ', '_')}", dead_rows_kernel,
+               lambda rng, dtype=dtype, limit=limit, seen=seen: {
+                   "a": buffer(rng.standard_normal((3, 4, 64)), dtype),
+                   "b": buffer(rng.standard_normal((3, 64, 32)), dtype),
+                   "c": poison((4, 32), "fp32"), "also": poison(_SEEN_SHAPES.get(seen, (4, 32)), "fp32"),
+                   "limit": limit, "steps": 3},
+               _dead_rows_expect, constexprs={"LIVE": live, "M": 4, "N": 32, "K": 64, "SEEN": seen}, rtol=2e-5, atol=2e-4)
+          for live, dtype, limit, seen in [
+              *((3, dtype, 9, seen) for dtype in ("fp32", "bf16")
+                for seen in ("", "summed", "summed in the loop", "stored", "transposed", "multiplied", "index", "address")),
+              (1, "fp32", 9, ""), (2, "bf16", 9, ""), (3, "fp32", 2, ""), (4, "bf16", 9, "stored"), (5, "fp32", 9, "")]]
 
 
 @triton.jit

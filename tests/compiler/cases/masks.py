@@ -341,3 +341,19 @@ CASES.append(Case(
     "load_store_load_order", reload_kernel,
     lambda rng: {"x": buffer(rng.standard_normal(64), "fp32"), "out": poison(64, "fp32")},
     lambda a: {"x": a.x * 2, "out": a.x + a.x * 2}, constexprs={"BLOCK": 64}))
+
+
+@triton.jit
+def every_other_kernel(x, out, FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(x + 2 * at + FIRST).to(tl.float32))
+
+
+# The last element read is the last one there is: half of a pair, if first is even.
+CASES += [Case(f"every_other_{dtype}_from_{first}{'_aligned' * aligned}", every_other_kernel,
+               lambda rng, dtype=dtype, first=first: {
+                   "x": buffer(rng.integers(-100, 100, 127 + first) / (1 if dtype[0] in "iu" else 8), dtype),
+                   "out": poison(64, "fp32")},
+               lambda v: {"out": v.x[v.FIRST :: 2].astype(np.float32)},
+               constexprs={"FIRST": first, "BLOCK": 64}, aligned=aligned)
+          for dtype in ("i8", "i16", "bf16", "fp16", "fp32", "fp8e4nv") for first in (0, 1, 2, 3) for aligned in (False, True)]
