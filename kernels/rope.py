@@ -77,13 +77,17 @@ def _rotate_heads(
     head = first_head + tl.arange(0, HEADS)[:, None]
     source += head * head_dim
     target += head * target_stride
-    inside = (head < heads) & in_first[None, :]
+    inside = in_first[None, :]
+    if HEADS > 1:  # else every head of the loop is one
+        inside = inside & (head < heads)
     x = tl.load(source + first[None, :], mask=inside, other=0.0).to(tl.float32)
     y = tl.load(source + second[None, :], mask=inside, other=0.0).to(tl.float32)
     if rotary_dim < head_dim:
         element = tl.arange(0, HEAD)
         in_rest = (element >= rotary_dim) & (element < head_dim)
-        inside_rest = (head < heads) & in_rest[None, :]
+        inside_rest = in_rest[None, :]
+        if HEADS > 1:
+            inside_rest = inside_rest & (head < heads)
         rest = tl.load(source + element[None, :], mask=inside_rest, other=0.0).to(tl.float32)
     if has_norm:
         total = tl.sum(x * x, axis=1)
@@ -141,7 +145,9 @@ def rope_kv_write_kernel(
                     head_dim, rotary_dim, interleaved, has_qk_norm, kv_pack, page_size * kv_pack, HEADS, HALF, HEAD,
                 )  # fmt: skip
                 heads = head + tl.arange(0, HEADS)[:, None]
-                inside = (heads < kv_heads) & (element < head_dim)
+                inside = element < head_dim
+                if HEADS > 1:
+                    inside = inside & (heads < kv_heads)
                 v = tl.load(v_source + heads * head_dim + element, mask=inside, other=0.0)
                 v = narrow(v.to(tl.float32), v_cache.dtype.element_ty)
                 tl.store(v_cache + v_target + heads * target_stride, v, mask=inside)

@@ -39,9 +39,11 @@ SequenceSlice Sequence::slice(int32_t count, LogitRows logits) const {
 }
 
 void Sequence::clear() {
-  for (const int32_t page : pages_) pool_->release(page);
+  while (!pages_.empty()) {  // from the end, see PagePool::release
+    pool_->release(pages_.back());
+    pages_.pop_back();
+  }
   ids_.clear();
-  pages_.clear();
   cached_ = given_ = 0;
 }
 

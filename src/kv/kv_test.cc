@@ -53,6 +53,15 @@ TEST(PagePool, SeveralAtOnceOrNone) {
   EXPECT_EQ(PagePool(0).allocate(), std::nullopt);
 }
 
+TEST(PagePool, SeveralAtOnceAreInAscendingOrder) {
+  PagePool pool(4);
+  std::vector<PageId> pages, again = {77};
+  EXPECT_TRUE(pool.allocate(4, pages));
+  for (const PageId page : pages) pool.release(page);
+  EXPECT_TRUE(pool.allocate(3, again));
+  EXPECT_THAT(again, ElementsAre(77, 1, 2, 3));
+}
+
 TEST(PagePool, KeepsPublishedPagesUntilTheyAreNeeded) {
   PagePool pool(2);
   const PageId page = *pool.allocate();

@@ -1,6 +1,8 @@
 // Reference counts, a stack of free pages, and a list of idle ones in the order of their last use.
 #include "src/kv/page_pool.h"
 
+#include <algorithm>
+
 #include "src/base/check.h"
 
 namespace nereid {
@@ -40,11 +42,13 @@ std::optional<PageId> PagePool::allocate() {
 bool PagePool::allocate(int32_t count, std::vector<PageId>& pages) {
   NEREID_CHECK(count >= 0, "{} pages", count);
   if (count > num_available()) return false;
+  const auto first = static_cast<ptrdiff_t>(pages.size());
   for (int32_t taken = 0; taken < count; ++taken) {
     const std::optional<PageId> page = allocate();
     NEREID_CHECK(page.has_value(), "page {} of {} is not there", taken, count);
     pages.push_back(*page);
   }
+  std::sort(pages.begin() + first, pages.end());
   return true;
 }
 

@@ -33,7 +33,8 @@ class PagePool {
   // One page with reference count 1 and no key; nullopt when none is available. The page freed last
   // comes first.
   std::optional<PageId> allocate();
-  // `count` pages appended to `pages`, or none of them and false.
+  // `count` pages appended to `pages`, or none of them and false. In ascending order: pages that
+  // follow each other are one stream for a processor that reads ahead, and only in this direction.
   bool allocate(int32_t count, std::vector<PageId>& pages);
 
   // One more holder of a held page.
