@@ -56,7 +56,7 @@ int64_t end_of_mask(mlir::Value mask, int64_t dim, int depth = 0) {
   const std::optional<int64_t> bound = splat_of(compare.getRhs());
   const bool below = compare.getPredicate() == arith::CmpIPredicate::slt ||
                      compare.getPredicate() == arith::CmpIPredicate::ult;
-  if (!range || !bound || !below) return all;
+  if (!range || !bound || *bound < 0 || !below) return all;
   return std::clamp<int64_t>(*bound - range.getStart(), 0, all);
 }
 
@@ -88,7 +88,11 @@ class Readers {
       if (!store.getMask() || use.get() == store.getMask()) return see_all(use, dim);
       return see(end_of_mask(store.getMask(), dim));
     }
-    if (is_elementwise_op(op) || mlir::isa<tt::LoadOp>(op)) return follow(op->getResult(0), dim);
+    if (auto load = mlir::dyn_cast<tt::LoadOp>(op)) {
+      // An address that nobody wants the contents of is read all the same.
+      return use.get() == load.getOther() ? follow(load.getResult(), dim) : see_all(use, dim);
+    }
+    if (is_elementwise_op(op)) return follow(op->getResult(0), dim);
     if (mlir::isa<tt::BroadcastOp>(op)) {
       const auto at = static_cast<size_t>(dim);
       if (shape_of(op->getResult(0))[at] != shape_of(use.get())[at]) return see_all(use, dim);

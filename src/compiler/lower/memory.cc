@@ -154,7 +154,8 @@ Lanes Emitter::load_uniform(const Access& access, const std::optional<Lanes>& ot
 llvm::Value* Emitter::load_every_other(const Access& access, unsigned lanes) {
   const std::vector<int64_t>& pattern = *access.pointer.pattern;
   const int64_t size = element_bytes(access.element), half = pattern[0] % (2 * size);
-  if (size > 2 || half % size != 0 || !every_other(pattern, size)) return nullptr;
+  if (size > 2 || pattern[0] < 0 || half % size != 0) return nullptr;
+  if (!every_other(pattern, size)) return nullptr;
   if (known_align(access.pointer.value) < 2 * size) return nullptr;
   llvm::Value* first =
       builder_.CreateGEP(builder_.getInt8Ty(), access.pointer.value, i64(pattern[0] - half));

@@ -357,3 +357,16 @@ CASES += [Case(f"every_other_{dtype}_from_{first}{'_aligned' * aligned}", every_
                lambda v: {"out": v.x[v.FIRST :: 2].astype(np.float32)},
                constexprs={"FIRST": first, "BLOCK": 64}, aligned=aligned)
           for dtype in ("i8", "i16", "bf16", "fp16", "fp32", "fp8e4nv") for first in (0, 1, 2, 3) for aligned in (False, True)]
+
+
+@triton.jit
+def every_other_before_kernel(x, out, BACK: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(x + 16 + (2 * at - BACK)).to(tl.float32))
+
+
+CASES += [Case(f"every_other_{back}_before_the_pointer", every_other_before_kernel,
+               lambda rng: {"x": buffer(rng.integers(-100, 100, 144), "i16"), "out": poison(64, "fp32")},
+               lambda v: {"out": v.x[16 - v.BACK :: 2][:64].astype(np.float32)},
+               constexprs={"BACK": back, "BLOCK": 64}, aligned=True)
+          for back in (1, 2, 3, 4)]
