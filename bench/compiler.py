@@ -204,8 +204,8 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
     cache = [array(dtype, kv_heads, sequences * pages, page, dim) for _ in range(2)]
     key = {
         "q_dtype": dtype, "cache_dtype": dtype, "out_dtype": dtype, "num_heads": heads, "num_kv_heads": kv_heads,
-        "head_dim": dim, "page_size": page, "q_stride": heads * dim, "tile_tokens": 1, "num_splits": 1,
-        "split_pages": 1, "has_window": 0, "has_softcap": 0, "has_alibi": 0,
+        "head_dim": dim, "page_size": page, "kv_pack": 1 if dtype == "f32" else 2, "q_stride": heads * dim,
+        "tile_tokens": 1, "num_splits": 1, "split_pages": 1, "has_window": 0, "has_softcap": 0, "has_alibi": 0,
     }  # fmt: skip
     args = {
         "q": array(dtype, sequences, heads * dim), "k_cache": cache[0], "v_cache": cache[1], "tile_seq": ids,

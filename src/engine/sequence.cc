@@ -18,12 +18,10 @@ Sequence::Sequence(Sequence&& other) noexcept
 
 Status Sequence::reserve(int32_t page_size) {
   const auto needed = static_cast<size_t>((size() + page_size - 1) / page_size);
-  while (pages_.size() < needed) {
-    const auto page = pool_->allocate();
-    if (!page) {
-      return error("KV cache: all {} pages of {} tokens are in use", pool_->num_pages(), page_size);
-    }
-    pages_.push_back(*page);
+  if (needed <= pages_.size()) return {};
+  // Together, so that they are in ascending order.
+  if (!pool_->allocate(static_cast<int32_t>(needed - pages_.size()), pages_)) {
+    return error("KV cache: all {} pages of {} tokens are in use", pool_->num_pages(), page_size);
   }
   return {};
 }

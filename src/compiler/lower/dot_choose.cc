@@ -114,8 +114,9 @@ double Emitter::choose_b(DotPlan& dot) {
                  : cheapest == once    ? BSource::kVectors
                  : cheapest == columns ? BSource::kTransposed
                                        : BSource::kRows;
-  dot.b_plain =
-      mlir::getElementTypeOrSelf(b.getType()) == dot.compute && loads_contiguously(b, vector());
+  dot.b_plain = dot.b_source == BSource::kInPlace &&
+                mlir::getElementTypeOrSelf(b.getType()) == dot.compute &&
+                loads_contiguously(b, vector());
   return (std::min(packing, in_place) + double(dot.rows)) / group;
 }
 

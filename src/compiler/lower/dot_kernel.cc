@@ -213,8 +213,6 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
   int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
   int64_t rows = dot.block_rows;
   int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
-  // Six sums would wait for each other; twelve need more than 16 registers.
-  if (rows == 3 && budget == 16 && vectors % 4 == 0) columns = 4;
   while (vectors % columns != 0) --columns;
   // Rows that are not a multiple are spread evenly: a small last block would keep few sums going.
   int64_t blocks = (dot.rows + rows - 1) / rows, fewer = dot.rows / blocks,

@@ -90,9 +90,14 @@ class Readers {
     }
     if (auto load = mlir::dyn_cast<tt::LoadOp>(op)) {
       // An address that nobody wants the contents of is read all the same.
-      return use.get() == load.getOther() ? follow(load.getResult(), dim) : see_all(use, dim);
+      const bool instead = load.getOther() && use.get() == load.getOther() &&
+                           use.get() != load.getMask() && use.get() != load.getPtr();
+      return instead ? follow(load.getResult(), dim) : see_all(use, dim);
     }
-    if (is_elementwise_op(op)) return follow(op->getResult(0), dim);
+    if (is_elementwise_op(op)) {
+      for (mlir::Value result : op->getResults()) follow(result, dim);
+      return;
+    }
     if (mlir::isa<tt::BroadcastOp>(op)) {
       const auto at = static_cast<size_t>(dim);
       if (shape_of(op->getResult(0))[at] != shape_of(use.get())[at]) return see_all(use, dim);

@@ -46,7 +46,7 @@ bool every_other(const std::vector<int64_t>& pattern, int64_t size) {
   for (size_t lane = 1; lane < pattern.size(); ++lane) {
     if (pattern[lane] != pattern[lane - 1] + 2 * size) return false;
   }
-  return pattern.size() >= 4;
+  return pattern.size() >= 4 && pattern[0] == 0;
 }
 
 }  // namespace
@@ -149,20 +149,16 @@ Lanes Emitter::load_uniform(const Access& access, const std::optional<Lanes>& ot
   return Lanes::make_vector(builder_.CreateSelect(mask, all, vector_of(*other, lanes)));
 }
 
-// Every other element, as halves of pairs that are integers of twice the size: no shuffle, and what
-// follows often takes a half where it is. Null where pairs may cross a page.
+// Every other element, as the lower halves of integers of twice the size: no shuffle, and what
+// follows often takes a half where it is. Null where such an integer may cross a page.
 llvm::Value* Emitter::load_every_other(const Access& access, unsigned lanes) {
-  const std::vector<int64_t>& pattern = *access.pointer.pattern;
-  const int64_t size = element_bytes(access.element), half = pattern[0] % (2 * size);
-  if (size > 2 || pattern[0] < 0 || half % size != 0) return nullptr;
-  if (!every_other(pattern, size)) return nullptr;
+  const int64_t size = element_bytes(access.element);
+  if (size > 2 || !every_other(*access.pointer.pattern, size)) return nullptr;
   if (known_align(access.pointer.value) < 2 * size) return nullptr;
-  llvm::Value* first =
-      builder_.CreateGEP(builder_.getInt8Ty(), access.pointer.value, i64(pattern[0] - half));
   const auto bits = static_cast<unsigned>(8 * size);
-  llvm::Value* pairs = builder_.CreateAlignedLoad(widen(builder_.getIntNTy(2 * bits), lanes), first,
-                                                  llvm::Align(static_cast<uint64_t>(size)));
-  if (half > 0) pairs = builder_.CreateLShr(pairs, bits);
+  llvm::Value* pairs =
+      builder_.CreateAlignedLoad(widen(builder_.getIntNTy(2 * bits), lanes), access.pointer.value,
+                                 llvm::Align(static_cast<uint64_t>(size)));
   llvm::Value* halves = builder_.CreateTrunc(pairs, widen(builder_.getIntNTy(bits), lanes));
   return builder_.CreateBitCast(halves, widen(memory_type(access.element), lanes));
 }
