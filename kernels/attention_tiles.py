@@ -11,8 +11,8 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels import attention
-from kernels.attention import split_of_pages, store_result, tile_queries
+from kernels import attention_cases
+from kernels.attention import ATTENTION, split_of_pages, store_result, tile_queries
 from kernels.attention_tiles_hopper import attention_tiles_hopper
 from kernels.float8 import is_float8, widen
 from kernels.spec import Kernel
@@ -160,33 +160,32 @@ def attention_tiles_kernel(
 
 
 def attention_tiles_cases():
-    """Those of attention.py; tiles of keys that many pages make up, and more items than programs that stay."""
-    yield from attention.unpacked_cases()
+    """Those of the kernel for CPUs, unpacked; tiles of keys that many pages make up, and more items than programs that stay."""
+    yield from attention_cases.unpacked_cases()
     rng = np.random.default_rng(63)
     bf16 = {"q_dtype": "bf16", "cache": "bf16", "out_dtype": "bf16"}
     ragged = [(70, 300), (33, 33), (5, 131), (1, 1)]
-    yield attention.make_case(rng, "rows128", ragged, heads=(8, 2), dim=128, page=32, tile_tokens=32, **bf16)
-    yield attention.make_case(rng, "group3", ragged, heads=(3, 1), dim=64, page=16, tile_tokens=42, **bf16)
-    yield attention.make_case(rng, "page128", [(90, 200)], heads=(2, 1), dim=64, page=128, tile_tokens=64, **bf16)
-    yield attention.make_case(
+    yield attention_cases.make_case(rng, "rows128", ragged, heads=(8, 2), dim=128, page=32, tile_tokens=32, **bf16)
+    yield attention_cases.make_case(rng, "group3", ragged, heads=(3, 1), dim=64, page=16, tile_tokens=42, **bf16)
+    yield attention_cases.make_case(rng, "page128", [(90, 200)], heads=(2, 1), dim=64, page=128, tile_tokens=64, **bf16)
+    yield attention_cases.make_case(
         rng, "many_items", [(60, 140), (40, 40)], heads=(6, 3), dim=64, page=16, tile_tokens=2, extra_stride=256, **bf16
     )
 
 
-_COMMON = attention.ATTENTION
 _ROWS = "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))"
 _HEAD = "max(16, next_pow2(head_dim))"
 
 ATTENTION_TILES = Kernel(
     name="attention_tiles",
-    doc=_COMMON.doc + "; keys in tiles of BLOCK_N whatever the pages are",
+    doc=ATTENTION.doc + "; keys in tiles of BLOCK_N whatever the pages are",
     fn=attention_tiles_kernel,
-    key=[field for field in _COMMON.key if field.name != "kv_pack"],
-    args=list(_COMMON.args),
+    key=[field for field in ATTENTION.key if field.name != "kv_pack"],
+    args=list(ATTENTION.args),
     # PROGRAMS: how many stay and take one item after the other; 0: one for each.
-    grid=f"({_COMMON.grid}) if PROGRAMS == 0 else min({_COMMON.grid}, PROGRAMS)",
-    cost=_COMMON.cost,
-    reference=attention.attention_reference,
+    grid=f"({ATTENTION.grid}) if PROGRAMS == 0 else min({ATTENTION.grid}, PROGRAMS)",
+    cost=ATTENTION.cost,
+    reference=attention_cases.attention_reference,
     cases=attention_tiles_cases,
     uneven=True,
     alternatives=[("STAGES > 0", attention_tiles_hopper)],

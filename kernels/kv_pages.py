@@ -10,29 +10,24 @@ PACK_DOC = (
 )
 
 
-def pack_keys(cache, pack):
+def _reordered(cache, pack, parts, axes):
+    """Every page as `parts`, two of them exchanged."""
     if pack == 0:
         return cache
-    *outer, size, dim = cache.shape
-    return cache.reshape(*outer, size, dim // pack, pack).swapaxes(-3, -2).reshape(cache.shape)
+    return cache.reshape(*cache.shape[:-2], *parts).swapaxes(*axes).reshape(cache.shape)
+
+
+def pack_keys(cache, pack):
+    return _reordered(cache, pack, (cache.shape[-2], -1, pack), (-3, -2))
 
 
 def unpack_keys(cache, pack):
-    if pack == 0:
-        return cache
-    *outer, size, dim = cache.shape
-    return cache.reshape(*outer, dim // pack, size, pack).swapaxes(-3, -2).reshape(cache.shape)
+    return _reordered(cache, pack, (-1, cache.shape[-2], pack), (-3, -2))
 
 
 def pack_values(cache, pack):
-    if pack == 0:
-        return cache
-    *outer, size, dim = cache.shape
-    return cache.reshape(*outer, size // pack, pack, dim).swapaxes(-2, -1).reshape(cache.shape)
+    return _reordered(cache, pack, (-1, pack, cache.shape[-1]), (-2, -1))
 
 
 def unpack_values(cache, pack):
-    if pack == 0:
-        return cache
-    *outer, size, dim = cache.shape
-    return cache.reshape(*outer, size // pack, dim, pack).swapaxes(-2, -1).reshape(cache.shape)
+    return _reordered(cache, pack, (-1, cache.shape[-1], pack), (-2, -1))

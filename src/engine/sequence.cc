@@ -37,10 +37,7 @@ SequenceSlice Sequence::slice(int32_t count, LogitRows logits) const {
 }
 
 void Sequence::clear() {
-  while (!pages_.empty()) {  // from the end, see PagePool::release
-    pool_->release(pages_.back());
-    pages_.pop_back();
-  }
+  pool_->release_all(pages_);
   ids_.clear();
   cached_ = given_ = 0;
 }

@@ -67,6 +67,13 @@ void PagePool::release(PageId page) {
   }
 }
 
+void PagePool::release_all(std::vector<PageId>& pages) {
+  while (!pages.empty()) {
+    release(pages.back());
+    pages.pop_back();
+  }
+}
+
 bool PagePool::publish(PageId page, const ContentKey& key) {
   NEREID_CHECK(references(page) > 0, "page {} is not held", page);
   NEREID_CHECK(!at(page).key, "page {} has a key already", page);

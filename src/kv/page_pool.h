@@ -39,10 +39,11 @@ class PagePool {
 
   // One more holder of a held page.
   void retain(PageId page);
-  // One holder less; the last one leaves the page idle if it has a key, else free. Release the
-  // pages of a sequence from its end: what was released first is reused first, and a page is of no
-  // use without those before it.
+  // One holder less; the last one leaves the page idle if it has a key, else free.
   void release(PageId page);
+  // The same for all pages of a sequence, from its end, and none are left in `pages`: of those with
+  // a key what was released first is reused first, and a page is of no use without those before it.
+  void release_all(std::vector<PageId>& pages);
 
   // Gives a held page its key. False, and no key: another page has it already.
   bool publish(PageId page, const ContentKey& key);

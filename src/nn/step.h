@@ -10,8 +10,8 @@
 
 namespace nereid::nn {
 
-// Paged keys and values of every layer. Slot s of a page table entry is page s / page_size, position
-// s % page_size in it. How a page's elements are ordered: kernels/kv_pages.py.
+// Paged keys and values of every layer. Slot s of a page table entry is page s / page_size,
+// position s % page_size in it. How a page's elements are ordered: kernels/kv_pages.py.
 struct KvCache {
   DType dtype = DType::kF32;
   int32_t num_pages = 0;

@@ -147,7 +147,7 @@ Status attention(Launcher& launcher, const AttentionArgs& args) {
                "rows [{}, {}) in {} splits, partial {}", args.first_row, args.first_row + args.rows,
                args.num_splits, args.partial.text());
   // Matrix instructions of GPUs want more keys at once than a page has.
-  const Status launched = target_is_gpu(launcher.device().info().target)
+  const Status launched = target_is_gpu(launcher.target())
                               ? launch_attention<kernels::AttentionTiles>(launcher, args)
                               : launch_attention<kernels::Attention>(launcher, args);
   NEREID_RETURN_IF_ERROR(launched);

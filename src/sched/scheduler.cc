@@ -70,7 +70,7 @@ SequenceId Scheduler::add(SequenceParams params) {
 void Scheduler::remove(SequenceId id) {
   SequenceState& sequence = at(id);
   if (sequence.running) {
-    release_pages(sequence);
+    pool_.release_all(sequence.pages);
     free_slots_.push_back(sequence.slot);
   }
   std::erase(sequence.running ? running_ : waiting_, id);
@@ -175,7 +175,7 @@ bool Scheduler::admit(SequenceState& sequence) {
   const int32_t missing = pages_for(sequence.size()) - found;
   // A page for each running sequence stays free, or the next steps would preempt again.
   if (missing + num_running() > pool_.num_available() || !pool_.allocate(missing, sequence.pages)) {
-    release_pages(sequence);
+    pool_.release_all(sequence.pages);
     return false;
   }
   sequence.computed = found * options_.page_size;
@@ -192,7 +192,7 @@ bool Scheduler::admit(SequenceState& sequence) {
 }
 
 void Scheduler::preempt(SequenceState& sequence) {
-  release_pages(sequence);
+  pool_.release_all(sequence.pages);
   free_slots_.push_back(sequence.slot);
   sequence.running = false;
   sequence.slot = -1;
@@ -216,13 +216,6 @@ const ContentKey& Scheduler::page_key(SequenceState& sequence, int32_t page) {
         parent, std::span(sequence.tokens).subspan(sequence.keys.size() * page_size, page_size)));
   }
   return sequence.keys[static_cast<size_t>(page)];
-}
-
-void Scheduler::release_pages(SequenceState& sequence) {
-  while (!sequence.pages.empty()) {  // from the end, see PagePool::release
-    pool_.release(sequence.pages.back());
-    sequence.pages.pop_back();
-  }
 }
 
 void Scheduler::publish_pages(SequenceState& sequence) {

@@ -85,7 +85,6 @@ class Scheduler {
   void admit_waiting();
   bool admit(SequenceState& sequence);
   void preempt(SequenceState& sequence);
-  void release_pages(SequenceState& sequence);
   void publish_pages(SequenceState& sequence);
   void insert_in_line(std::vector<SequenceId>& line, SequenceId id);
 

@@ -90,6 +90,17 @@ Value* Emitter::add_sets(llvm::SmallVector<Value*, 8> sums) {
   return sums[0];
 }
 
+// How many groups of k an iteration takes.
+static int64_t steps_together(const DotPlan& dot, int64_t rows, int64_t columns, int64_t sets) {
+  const int64_t count = dot.k / dot.group;
+  // Computed in registers where it is used: with constant indices its index arithmetic folds away.
+  // Plain loads have none, and many of them in a row LLVM begins early and spills.
+  const bool unrolled = !dot.b && !dot.b_plain && count * columns <= 64 && dot.rows <= rows;
+  int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
+  while (count % together != 0) together /= 2;
+  return together;
+}
+
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
@@ -128,11 +139,7 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       }
     }
   };
-  // Computed in registers where it is used: with constant indices its index arithmetic folds away.
-  // Plain loads have none, and many of them in a row LLVM begins early and spills.
-  bool unrolled = !dot.b && !dot.b_plain && count * columns <= 64 && dot.rows <= rows;
-  int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
-  while (count % together != 0) together /= 2;
+  const int64_t together = steps_together(dot, rows, columns, sets);
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
     for (int64_t k = 0; k < together; ++k) {
       for (int64_t part = 0; part < dot.parts(); ++part) step(k_group, k, part, k % sets);

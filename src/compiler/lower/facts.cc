@@ -60,6 +60,14 @@ bool is_uniform_tensor(mlir::Value value) {
                       [](mlir::Value v) { return !is_tensor(v) || is_uniform_tensor(v); });
 }
 
+std::optional<int64_t> splat_of(mlir::Value value) {
+  auto constant = value.getDefiningOp<arith::ConstantOp>();
+  if (!constant) return std::nullopt;
+  auto dense = mlir::dyn_cast<mlir::DenseIntElementsAttr>(constant.getValue());
+  if (!dense || !dense.isSplat()) return std::nullopt;
+  return dense.getSplatValue<llvm::APInt>().getSExtValue();
+}
+
 static bool is_never_negative(mlir::Value value, int depth) {
   mlir::Operation* op = value.getDefiningOp();
   if (!op || depth > 32) return false;
@@ -88,10 +96,8 @@ static int64_t largest_byte(mlir::Value value, int depth) {
   constexpr int64_t kLargest = 127;
   mlir::Operation* op = value.getDefiningOp();
   if (!op || depth > 32) return kLargest;
-  if (auto constant = mlir::dyn_cast<arith::ConstantOp>(op)) {
-    auto dense = mlir::dyn_cast<mlir::DenseIntElementsAttr>(constant.getValue());
-    if (!dense || !dense.isSplat()) return kLargest;
-    int64_t number = dense.getSplatValue<llvm::APInt>().getSExtValue();
+  if (mlir::isa<arith::ConstantOp>(op)) {
+    const int64_t number = splat_of(value).value_or(kLargest);
     return number < 0 ? kLargest : number;
   }
   if (mlir::isa<arith::AndIOp>(op)) {

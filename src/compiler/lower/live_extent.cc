@@ -16,22 +16,6 @@ struct Place {
   int64_t dim;
 };
 
-// The constant that all elements of an integer tensor are.
-std::optional<int64_t> splat_of(mlir::Value value) {
-  auto constant = value.getDefiningOp<arith::ConstantOp>();
-  if (!constant) return std::nullopt;
-  auto dense = mlir::dyn_cast<mlir::DenseIntElementsAttr>(constant.getValue());
-  if (!dense || !dense.isSplat()) return std::nullopt;
-  return dense.getSplatValue<llvm::APInt>().getSExtValue();
-}
-
-// Where dimension `dim` of the result of a tt.expand_dims comes from; nullopt: the new one.
-std::optional<int64_t> before_expansion(tt::ExpandDimsOp op, int64_t dim) {
-  const int64_t axis = op.getAxis();
-  if (dim == axis) return std::nullopt;
-  return dim > axis ? dim - 1 : dim;
-}
-
 // From this index on along `dim`, a mask is certainly false.
 int64_t end_of_mask(mlir::Value mask, int64_t dim, int depth = 0) {
   const int64_t all = shape_of(mask)[static_cast<size_t>(dim)];
@@ -47,8 +31,8 @@ int64_t end_of_mask(mlir::Value mask, int64_t dim, int depth = 0) {
     return end_of_mask(source, dim, depth + 1);
   }
   if (auto expand = mlir::dyn_cast<tt::ExpandDimsOp>(op)) {
-    const auto before = before_expansion(expand, dim);
-    return before ? end_of_mask(expand.getSrc(), *before, depth + 1) : all;
+    const int64_t axis = expand.getAxis();
+    return dim == axis ? all : end_of_mask(expand.getSrc(), dim > axis ? dim - 1 : dim, depth + 1);
   }
   auto compare = mlir::dyn_cast<arith::CmpIOp>(op);
   if (!compare) return all;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "llvm/ADT/DenseMap.h"
@@ -62,6 +63,8 @@ bool is_lazy_op(mlir::Operation* op);
 bool is_elementwise_op(mlir::Operation* op);
 // Every element is the same value.
 bool is_uniform_tensor(mlir::Value value);
+// The number that all elements of a constant tensor of integers are.
+std::optional<int64_t> splat_of(mlir::Value value);
 // Integers of which it is certain that their sign bit is clear.
 bool is_never_negative(mlir::Value value);
 // For bytes that are never negative: none is larger, by the constants that they are masked with.
