@@ -20,7 +20,9 @@ import triton.language as tl
 
 from kernels import linear_cases, linear_reference
 from kernels.activation import activate
-from kernels.activation_codes import SECOND, TERMS, encode_groups
+from kernels.activation_codes import TERMS, encode_groups
+from kernels.linear_codes import codes_product
+from kernels.linear_tiles import rows_times_tiles
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 
@@ -67,231 +69,6 @@ def _row_times_panels(
 
 
 @triton.jit
-def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
-    """start + x w, i32 [rows, lanes], of i8 [rows, group] and [group, lanes]; unsigned: w holds numbers from 0 to 255.
-    tl.dot takes bytes with signs; where an instruction takes w without, nereid-cc makes one dot of the two."""
-    if DOT == 2:
-        if unsigned:
-            start += tl.dot(x, (w >> 7) & 1) * 128
-            w = w & 127
-        return tl.dot(x, w, start)
-    else:
-        w = w.to(tl.int32)
-        if unsigned:
-            w = w & 255
-        return start + tl.sum(x.to(tl.int32)[:, :, None] * w[None, :, :], axis=1)
-
-
-@triton.jit
-def _rows_times_codes(
-    x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
-):  # fmt: skip
-    """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
-    columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
-    neighbouring bytes wants them. FULL: all rows are inside."""
-    BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if BLOCK_M <= 2 else ""  # weights that are read once
-    WORDS: tl.constexpr = group * bits // 32
-    GROUPS: tl.constexpr = k // group
-    UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
-    lane = tl.arange(0, 32)
-    byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
-    byte_at = byte_at + tl.arange(0, WORDS)[:, None] * 128 + tl.arange(0, 128)[None, :]
-    half = (tl.arange(0, 2) * 4).to(tl.int8)
-    scale_at = scales + panel * (GROUPS * 32) + lane
-    min_at = mins + panel * (GROUPS * 32) + lane
-    x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, group)[None, :]
-    x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
-    x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
-    spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
-    acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
-    for g in range(0, GROUPS):
-        byte = tl.load(byte_at + g * (WORDS * 128), eviction_policy=STREAM)
-        if bits == 4:
-            code = (byte[:, None, :] >> half[None, :, None]) & 15
-            code = tl.reshape(code, (WORDS, 2, 32, 4))
-            code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
-        else:
-            if has_min:
-                tl.static_assert(not UNSIGNED)
-                byte = byte & 127  # no code is negative
-            code = tl.reshape(byte, (WORDS, 32, 4))
-            code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
-        if FULL:
-            xs = tl.load(x_at + g * group)
-            x_scale = tl.load(x_scale_at[:, None] + spread + g * group // 32)
-        else:
-            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
-            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
-        product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
-        if terms == 2:
-            if FULL:
-                xs = tl.load(x_at + k + g * group)
-            else:
-                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-            product = _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
-        scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-        acc += product.to(tl.float32) * (x_scale * scale[None, :])
-        if zero != 0 or has_min:
-            tl.static_assert(group == 32)
-            if FULL:
-                x_sum = tl.load(x_sum_at[:, None] + spread + g)
-            else:
-                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
-            if has_min:
-                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-                if zero != 0:
-                    offset -= scale * zero
-            else:
-                offset = scale * (0.0 - zero)
-            acc += offset[None, :] * x_sum
-    return acc
-
-
-@triton.jit
-def _codes_product(
-    x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr,
-):  # fmt: skip
-    """_rows_times_codes, without masks where all rows are inside."""
-    if row.shape[0] == 1 or all_inside:
-        acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, True,
-        )  # fmt: skip
-    else:
-        acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, False,
-        )  # fmt: skip
-    return acc
-
-
-@triton.jit
-def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, code_dtype: tl.constexpr):
-    """As _weight_tile for one panel of 16-bit weights, unchanged: a word is two columns of a row, as an instruction
-    that multiplies pairs wants them."""
-    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // 2
-    at = (codes + panel * (K_WORDS * 32) + k0 // 2 * 32).to(tl.pointer_type(code_dtype), bitcast=True)
-    value = tl.load(at + tl.arange(0, BLOCK_K // 2)[:, None] * 64 + tl.arange(0, 64)[None, :])
-    value = tl.permute(tl.reshape(value, (BLOCK_K // 2, 32, 2)), (0, 2, 1))
-    return tl.reshape(value, (BLOCK_K, 32))
-
-
-@triton.jit
-def _weight_tile(
-    codes, scales, mins, k0, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """Columns k0 .. k0 + BLOCK_K of the rows `panel`, `lane` as f32 [BLOCK_K, rows]; k0 % BLOCK_K == 0."""
-    PER_WORD: tl.constexpr = 32 // bits
-    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
-    kk = tl.arange(0, BLOCK_K)
-    at = codes + (panel * (K_WORDS * 32) + lane)[None, :] + (k0 // PER_WORD * 32 + kk // PER_WORD * 32)[:, None]
-    value = word_element(tl.load(at), (kk % PER_WORD)[:, None], bits, code_dtype)
-    if group > 0:
-        offset = (panel * (k // group * 32) + lane)[None, :] + (k0 // group * 32 + kk // group * 32)[:, None]
-        if zero != 0:
-            value -= zero
-        value *= tl.load(scales + offset).to(tl.float32)
-        if has_min:
-            value += tl.load(mins + offset).to(tl.float32)
-    return value
-
-
-@triton.jit
-def _weight_tile_by_words(
-    codes, scales, mins, k0, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, STREAM: tl.constexpr,
-):  # fmt: skip
-    """The same in `dtype`, with every word and every scale loaded once."""
-    PER_WORD: tl.constexpr = 32 // bits
-    WORDS: tl.constexpr = BLOCK_K // PER_WORD
-    K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // PER_WORD
-    word = k0 // PER_WORD + tl.arange(0, WORDS)
-    word_at = codes + (panel * (K_WORDS * 32) + lane)[None, :] + (word * 32)[:, None]
-    words = tl.load(word_at, eviction_policy=STREAM)
-    i = tl.arange(0, PER_WORD)[None, :, None]
-    if bits == 16 and code_dtype == dtype:
-        value = (words[:, None, :] >> (16 * i)).to(tl.int16).to(dtype, bitcast=True)
-        return tl.reshape(value, (BLOCK_K, BLOCK_N))
-    value = word_element(words[:, None, :], i, bits, code_dtype)
-    if group > 0:
-        GROUPS: tl.constexpr = BLOCK_K // group
-        value = tl.reshape(value, (GROUPS, group, BLOCK_N))
-        offset = (panel * (k // group * 32) + lane)[None, :] + ((k0 // group + tl.arange(0, GROUPS)) * 32)[:, None]
-        if zero != 0:
-            value -= zero
-        value *= tl.load(scales + offset).to(tl.float32)[:, None, :]
-        if has_min:
-            value += tl.load(mins + offset).to(tl.float32)[:, None, :]
-    return tl.reshape(value.to(dtype), (BLOCK_K, BLOCK_N))
-
-
-@triton.jit
-def _weights(
-    codes, scales, mins, k0, panel, lane,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, dtype: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
-    STREAM: tl.constexpr,
-):  # fmt: skip
-    """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
-    if DOT == 4 or (bits == 16 and code_dtype != dtype):
-        tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
-        return _weight_tile_by_words(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
-            STREAM,
-        )  # fmt: skip
-    elif bits == 16 and BLOCK_N == 32:
-        return _half_tile(codes, k0, panel, k, BLOCK_K, code_dtype)
-    else:
-        w = _weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
-        return w.to(dtype)
-
-
-@triton.jit
-def _rows_times_tiles(
-    x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-    x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
-    FULL: tl.constexpr,
-):  # fmt: skip
-    """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. FULL: all rows
-    are inside, and k % BLOCK_K == 0."""
-    BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 and BLOCK_K <= 64 else ""
-    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    kk = tl.arange(0, BLOCK_K)
-    x_at = x + row.to(tl.int64)[:, None] * x_stride + kk[None, :]
-    for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
-        if FULL:
-            xs = tl.load(x_at + k0)
-        else:
-            inside = row_inside[:, None]
-            if k % BLOCK_K != 0:
-                inside = inside & (k0 + kk < k)[None, :]
-            xs = tl.load(x_at + k0, mask=inside, other=0.0)
-        w = _weights(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-            xs.dtype, DOT, BLOCK_K, BLOCK_N, STREAM,
-        )  # fmt: skip
-        acc = tl.dot(xs, w, acc, input_precision="ieee")
-        if gate != 0:
-            w = _weights(
-                codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                xs.dtype, DOT, BLOCK_K, BLOCK_N, STREAM,
-            )  # fmt: skip
-            up = tl.dot(xs, w, up, input_precision="ieee")
-    return acc, up
-
-
-@triton.jit
 def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: tl.constexpr):
     """act(acc) * up + bias[column] for f32 [rows, columns]; gate 0: acc + bias."""
     if gate != 0:
@@ -315,8 +92,10 @@ def linear_kernel(
     row_inside = row < rows
     all_inside = (pid % blocks_m + 1) * BLOCK_M <= rows
     local = tl.arange(0, BLOCK_N)
-    if BLOCK_N == 32:
-        panel = block_n.to(tl.int64)
+    # CPUs read panels side by side: two streams from memory are faster than one.
+    SIDE_BY_SIDE: tl.constexpr = BLOCK_N == 32 or (DOT == 1 and BLOCK_M <= 8 and bits == 16 and n % BLOCK_N == 0)
+    if SIDE_BY_SIDE:
+        panel = block_n.to(tl.int64) * (BLOCK_N // 32)
         lane = local
     else:
         # Past the last panel read it again; nothing of that is stored.
@@ -324,27 +103,27 @@ def linear_kernel(
         lane = local % 32
     if DOT == 2 or DOT == 3:
         tl.static_assert(BLOCK_N == 32)
-        acc = _codes_product(
+        acc = codes_product(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
             terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
         )  # fmt: skip
         up = acc
         if gate != 0:
-            up = _codes_product(
+            up = codes_product(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, all_inside, panel,
                 terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
             )  # fmt: skip
     elif DOT == 1 or DOT == 4:
         # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
         if DOT == 1 and k % BLOCK_K == 0 and all_inside:
-            acc, up = _rows_times_tiles(
+            acc, up = rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, True,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, True,
             )  # fmt: skip
         else:
-            acc, up = _rows_times_tiles(
+            acc, up = rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, False,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, False,
             )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)

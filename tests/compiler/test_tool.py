@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -201,3 +202,21 @@ def test_pages_behind_a_table_and_streams_are_asked_for_ahead(compiler: Path, tm
         assert assembly.count("prefetch") >= least, case
     path.write_text(ttir_of("add_fp32"))
     assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
+
+
+@pytest.mark.parametrize("case, loops", [("paged_dot_4_0_5", 2), ("two_panels_1_32", 1)])
+def test_dots_ask_for_a_tile_with_each_of_their_steps(compiler: Path, tmp_path: Path, case: str, loops: int) -> None:
+    path = tmp_path / "kernel.ttir"
+    path.write_text(ttir_of(case))
+    code = run(compiler, path, "--cpu", "znver4", "--emit", "llvm", "-o", "-").stdout
+    blocks = re.split(r"^(\S+):.*\n", code, flags=re.MULTILINE)[1:]  # label, text, label, text ...
+    labels, texts = blocks[::2], blocks[1::2]
+    # One loop has products and, in a short loop of their own or without one, lines that are asked for.
+    found = 0
+    for at, text in enumerate(texts):
+        if "@llvm.prefetch" not in text:
+            continue
+        begin = labels[at - 1] if f"label %{labels[at]}" in text else labels[at]
+        rest = "".join(texts[at : at + 3])
+        found += "@llvm.fma" in rest and f"label %{begin}," in rest
+    assert found >= loops, code

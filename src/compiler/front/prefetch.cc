@@ -4,9 +4,11 @@
 // KV cache behind its page table) starts with a miss every time: no hardware prefetcher follows it.
 // For these the address computation is copied, for the next iteration, to the loop's beginning, and
 // for the first one before the loop. Copies of the tt.load with the attribute `prefetch` (first
-// row, rows) follow, spread over the loop's body; the lowering turns them into prefetch
-// instructions (prefetch_op.cc). Large tiles of streams (evict_first) have the attribute `spread`
-// too: the dot behind them asks for a few rows with each of its blocks.
+// row, rows) follow; the lowering turns them into prefetch instructions (prefetch_op.cc). Lines
+// asked for all at once fill the queue of misses, and everything behind them waits: a large tile
+// has the attribute `spread` too, and the dot behind it asks for a few lines with each of its
+// steps; without dots, parts of it stand at several places of the loop's body. Streams
+// (evict_first) are asked for further ahead.
 #include "llvm/ADT/MapVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -23,12 +25,12 @@ namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
 constexpr int64_t kStreamBytes = 16384;     // beyond what is in flight out of order anyway
-constexpr int64_t kSpreadTileBytes = 2048;  // more than is in flight: over the next dot
+constexpr int64_t kSpreadTileBytes = 2048;  // more than is in flight: over a dot
 constexpr int64_t kParts = 4;               // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
-  if (!tile || tile.getRank() > 2 || !tile.getElementType().isIntOrFloat()) return 0;
+  if (!tile || tile.getRank() > 3 || !tile.getElementType().isIntOrFloat()) return 0;
   return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
 }
 
@@ -75,6 +77,12 @@ mlir::Value copy_slice(mlir::OpBuilder& builder, const Slice& slice, tt::LoadOp 
   return mapping.lookupOrDefault(load.getPtr());
 }
 
+// Rows of a tile, along its last dimension; of a tile of rank 1, one.
+int64_t rows_of(tt::LoadOp load) {
+  auto shape = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape();
+  return llvm::product_of(shape.drop_back());
+}
+
 // Asks for part `part` of the rows that a load from `address` would read.
 tt::LoadOp ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value address, int64_t part,
                    int64_t parts) {
@@ -83,7 +91,7 @@ tt::LoadOp ask_for(mlir::OpBuilder& builder, tt::LoadOp load, mlir::Value addres
   auto copy = mlir::cast<tt::LoadOp>(builder.clone(*load, mapping));
   copy.getMaskMutable().clear();
   copy.getOtherMutable().clear();
-  int64_t rows = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape()[0] / parts;
+  int64_t rows = rows_of(load) / parts;
   copy->setAttr("prefetch", builder.getDenseI64ArrayAttr({part * rows, rows}));
   return copy;
 }
@@ -93,8 +101,7 @@ mlir::Value constant_like(mlir::OpBuilder& builder, mlir::Location at, mlir::Val
   return arith::ConstantOp::create(builder, at, builder.getIntegerAttr(like.getType(), value));
 }
 
-// Places in a loop's body with work between them. Lines asked for all at once fill the queue of
-// misses, and everything behind them waits.
+// Places in a loop's body with work between them.
 llvm::SmallVector<mlir::Operation*, 8> places_in(scf::ForOp loop) {
   llvm::SmallVector<mlir::Operation*, 8> places;
   for (mlir::Operation& op : *loop.getBody()) {
@@ -104,7 +111,31 @@ llvm::SmallVector<mlir::Operation*, 8> places_in(scf::ForOp loop) {
   return places;
 }
 
-void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, int& place) {
+llvm::SmallVector<tt::DotOp, 2> dots_in(scf::ForOp loop) {
+  llvm::SmallVector<tt::DotOp, 2> dots;
+  for (auto dot : loop.getBody()->getOps<tt::DotOp>()) {
+    if (mlir::cast<mlir::RankedTensorType>(dot.getType()).getRank() == 2) dots.push_back(dot);
+  }
+  return dots;
+}
+
+// Leaves it to dot `place`, or the last one, to ask for a few lines at a time: a tile has a dot of
+// its own where it can, since several at once are too many as well.
+void spread_over(tt::LoadOp ahead, llvm::ArrayRef<tt::DotOp> dots, size_t place) {
+  ahead->moveBefore(dots[std::min(place, dots.size() - 1)]);
+  ahead->setAttr("spread", mlir::UnitAttr::get(ahead.getContext()));
+}
+
+// A large tile of rows, with an address that is as cheap to have later.
+bool may_spread(tt::LoadOp load, const Slice& slice) {
+  const bool stored = llvm::any_of(slice.ops, [](mlir::Operation* op) {
+    return mlir::isa<tt::CatOp, tt::DotOp, tt::GatherOp, tt::HistogramOp, tt::ReduceOp, tt::ScanOp>(
+        op);
+  });
+  return !stored && tile_bytes(load) >= kSpreadTileBytes && rows_of(load) > 1;
+}
+
+void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, size_t& place) {
   mlir::Location at = load.getLoc();
   mlir::OpBuilder builder(loop);
   mlir::Value begin = loop.getLowerBound(), end = loop.getUpperBound();
@@ -120,23 +151,16 @@ void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, int& place) 
   mlir::Value last = arith::SubIOp::create(builder, at, end, one);
   next = arith::MinSIOp::create(builder, at, next, last);
   mlir::Value address = copy_slice(builder, slice, load, loop.getInductionVar(), next);
-  auto shape = mlir::cast<mlir::RankedTensorType>(load.getType()).getShape();
-  int64_t parts = shape.size() == 2 && shape[0] % kParts == 0 ? kParts : 1;
+  if (auto dots = dots_in(loop); !dots.empty() && may_spread(load, slice)) {
+    spread_over(ask_for(builder, load, address, 0, 1), dots, place++);
+    return;
+  }
+  int64_t parts = rows_of(load) % kParts == 0 ? kParts : 1;
   auto places = places_in(loop);
   for (int64_t part = 0; part < parts; ++part, ++place) {
-    builder.setInsertionPoint(places[static_cast<size_t>(place) % places.size()]);
+    builder.setInsertionPoint(places[place % places.size()]);
     ask_for(builder, load, address, part, parts);
   }
-}
-
-// A large tile of rows, with an address that is as cheap to have later.
-bool may_spread(tt::LoadOp load, const Slice& slice) {
-  const bool stored = llvm::any_of(slice.ops, [](mlir::Operation* op) {
-    return mlir::isa<tt::CatOp, tt::DotOp, tt::GatherOp, tt::HistogramOp, tt::ReduceOp, tt::ScanOp>(
-        op);
-  });
-  return !stored && tile_bytes(load) >= kSpreadTileBytes &&
-         mlir::cast<mlir::RankedTensorType>(load.getType()).getRank() == 2;
 }
 
 // The streams of a loop advance together: by as many iterations as the widest needs.
@@ -148,20 +172,14 @@ void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64
   int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
   mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), ahead);
   mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
-  llvm::SmallVector<tt::DotOp, 2> dots;
-  for (auto dot : loop.getBody()->getOps<tt::DotOp>()) {
-    if (mlir::cast<mlir::RankedTensorType>(dot.getType()).getRank() == 2) dots.push_back(dot);
-  }
-  size_t spread = 0;
+  const auto dots = dots_in(loop);
+  size_t place = 0;
   for (tt::LoadOp load : streams) {
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);
     if (!slice || slice->indirect) continue;
     mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
     tt::LoadOp copy = ask_for(builder, load, address, 0, 1);
-    if (dots.empty() || !may_spread(load, *slice)) continue;
-    // Where its own dot begins, since several streams at once are too many as well.
-    copy->moveBefore(dots[std::min(spread++, dots.size() - 1)]);
-    copy->setAttr("spread", builder.getUnitAttr());
+    if (!dots.empty() && may_spread(load, *slice)) spread_over(copy, dots, place++);
   }
 }
 
@@ -179,7 +197,7 @@ void insert_prefetches(mlir::ModuleOp module) {
     auto by = step ? mlir::dyn_cast<mlir::IntegerAttr>(step.getValue()) : nullptr;
     if (!by || by.getInt() <= 0) continue;
     llvm::SmallVector<tt::LoadOp, 4> streams;
-    int place = 0;
+    size_t place = 0;
     for (tt::LoadOp load : inside) {
       if (is_stream(load)) {
         streams.push_back(load);

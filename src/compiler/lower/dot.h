@@ -51,7 +51,8 @@ struct DotPlan {
   bool inner_product = false;  // vectors along k instead of n
   bool a_in_place = false;
   BSource b_source = BSource::kRows;
-  bool b_plain = false;  // what the inner loop reads of b is one plain load
+  bool b_plain = false;         // what the inner loop reads of b is one plain load
+  bool spread_along_k = false;  // prefetches that wait for this dot: in its inner loop, not before
 
   // Operands: where they are read. Without storage: evaluated in place, in compute type.
   std::optional<Emitter::Storage> a;           // (m, k)

@@ -6,6 +6,9 @@ namespace nereid::lower {
 
 using llvm::Value;
 
+constexpr int64_t kManyBlocks = 8;    // fewer than these ask for memory in their inner loop
+constexpr int64_t kSpreadGroups = 4;  // of k, between lines asked for there
+
 // A part of a at (m, group of k), spread over a vector.
 Value* Emitter::load_a(const DotPlan& dot, Value* m, Value* k_group, int64_t offset, int64_t part) {
   if (dot.words) {
@@ -104,7 +107,7 @@ static int64_t steps_together(const DotPlan& dot, int64_t rows, int64_t columns,
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
-  advance_spread();
+  if (!dot.spread_along_k) advance_spread();
   if (dot.short_steps > 1) return dot_block_short(dot, m, n_block, rows, columns);
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
   llvm::Align align(element_bytes(dot.accumulator));
@@ -142,6 +145,7 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   const int64_t together = steps_together(dot, rows, columns, sets);
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
     for (int64_t k = 0; k < together; ++k) {
+      if (dot.spread_along_k && k % kSpreadGroups == 0) advance_spread();
       for (int64_t part = 0; part < dot.parts(); ++part) step(k_group, k, part, k % sets);
     }
   });
@@ -182,6 +186,7 @@ void Emitter::dot_block_short(const DotPlan& dot, Value* m, Value* n_block, int6
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
     std::vector<Value*> words(cells);
     for (int64_t k = 0; k < together; ++k) {
+      if (dot.spread_along_k && k % kSpreadGroups == 0) advance_spread();
       llvm::SmallVector<Value*, 8> b;
       for (int64_t c = 0; c < columns; ++c) b.push_back(load_b(dot, k_group, k, 0, column_at(c)));
       for (size_t cell = 0; cell < cells; ++cell) {
@@ -216,7 +221,7 @@ void Emitter::clear_dead_rows(const DotPlan& dot, Value* n_block, int64_t column
   }
 }
 
-void Emitter::emit_outer_product(const DotPlan& dot) {
+void Emitter::emit_outer_product(DotPlan& dot) {
   int64_t vectors = dot.n / dot.lanes, budget = target_.vector_registers >= 32 ? 16 : 8;
   int64_t rows = dot.block_rows;
   int64_t columns = std::min<int64_t>(vectors, std::max<int64_t>(2, budget / rows));
@@ -225,7 +230,10 @@ void Emitter::emit_outer_product(const DotPlan& dot) {
   int64_t blocks = (dot.rows + rows - 1) / rows, fewer = dot.rows / blocks,
           more = dot.rows % blocks;
   int64_t end_of_more = more * (fewer + 1);
-  begin_spread(blocks * (vectors / columns));
+  const int64_t all_blocks = blocks * (vectors / columns), count = dot.k / dot.group;
+  dot.spread_along_k = all_blocks < kManyBlocks && count % kSpreadGroups == 0 &&
+                       (dot.short_steps == 1 || dot.short_steps >= kSpreadGroups);
+  begin_spread(all_blocks * (dot.spread_along_k ? count / kSpreadGroups : 1));
   emit_loop(i64(0), i64(vectors), i64(columns), [&](Value* n_block) {
     emit_loop(i64(0), i64(end_of_more), i64(fewer + 1),
               [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });

@@ -228,8 +228,8 @@ class Emitter {
   void emit_store(mlir::triton::StoreOp op);  // store_op.cc
   void emit_scalar_load(mlir::triton::LoadOp op);
   void emit_prefetch(mlir::triton::LoadOp op);  // prefetch_op.cc
-  void emit_prefetch_rows(mlir::triton::LoadOp op, llvm::Value* first, int64_t rows);
-  void begin_spread(int64_t blocks);
+  void emit_prefetch_lines(mlir::triton::LoadOp op, llvm::Value* first, int64_t count);
+  void begin_spread(int64_t steps);
   void advance_spread();
   void emit_reduce(mlir::triton::ReduceOp op);  // reduce.cc
   void reduce_along_lanes(mlir::triton::ReduceOp op, const NestShape& nest);
@@ -326,7 +326,7 @@ class Emitter {
   void dot_block_short(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                        int64_t columns);
   void clear_dead_rows(const DotPlan& dot, llvm::Value* n_block, int64_t columns);
-  void emit_outer_product(const DotPlan& dot);
+  void emit_outer_product(DotPlan& dot);
   void emit_inner_product(const DotPlan& dot);
 
   // --- memo: what was evaluated already in this nest body ----------------------------------------
@@ -348,11 +348,11 @@ class Emitter {
     Emitter& emitter_;
   };
 
-  // A prefetch that the next dot spreads over its blocks.
+  // A prefetch that the next dot spreads over its steps.
   struct SpreadPrefetch {
     mlir::triton::LoadOp op;
-    int64_t rows = 0;                  // at each block
-    llvm::AllocaInst* next = nullptr;  // the first row of the next block's
+    int64_t lines = 0;                 // at each step
+    llvm::AllocaInst* next = nullptr;  // the first line of the next step's
   };
   llvm::SmallVector<SpreadPrefetch, 2> spread_;
 

@@ -293,3 +293,62 @@ CASES += [Case(f"stream_sum_{groups}", stream_sum_kernel,
                                            "scales": buffer(rng.standard_normal(groups * 32), "fp32"),
                                            "out": poison((512,), "fp32"), "groups": groups},
                _stream_sum, rtol=1e-5, atol=1e-5) for groups in (1, 7)]
+
+
+@triton.jit
+def paged_dot_kernel(q, table, pool, out, begin, end, M: tl.constexpr):
+    row = tl.arange(0, M)
+    d = tl.arange(0, 32)
+    at = tl.arange(0, 16)
+    qs = tl.load(q + row[:, None] * 32 + d[None, :])
+    acc = tl.zeros((M, 32), dtype=tl.float32)
+    for page in range(begin, end):
+        base = tl.load(table + page) * 1024
+        k = tl.load(pool + base + d[:, None] * 16 + at[None, :])
+        v = tl.load(pool + base + 512 + at[:, None] * 32 + d[None, :])
+        acc = tl.dot(tl.dot(qs, k, input_precision="ieee"), v, acc, input_precision="ieee")
+    tl.store(out + row[:, None] * 32 + d[None, :], acc)
+
+
+def _paged_dot(a):
+    pages = a.pool.astype(np.float64)[a.table[a.begin : a.end]]
+    k, v = pages[:, :512].reshape(-1, 32, 16), pages[:, 512:].reshape(-1, 16, 32)
+    return {"out": np.einsum("md,pdt,pte->me", a.q.astype(np.float64), k, v)}
+
+
+# Few rows ask for the next page's lines along k, many with each of their blocks.
+CASES += [Case(f"paged_dot_{m}_{begin}_{end}", paged_dot_kernel,
+               lambda rng, m=m, begin=begin, end=end: {
+                   "q": buffer(rng.standard_normal((m, 32)), "fp32"), "table": buffer(rng.permutation(5), "i32"),
+                   "pool": buffer(rng.standard_normal((5, 1024)), "fp32"), "out": poison((m, 32), "fp32"),
+                   "begin": begin, "end": end},
+               _paged_dot, constexprs={"M": m}, rtol=1e-4, atol=1e-4)
+          for m in (4, 64) for begin, end in ((0, 5), (4, 5), (5, 2))]
+
+
+@triton.jit
+def two_panels_kernel(x, weights, out, k, M: tl.constexpr, K: tl.constexpr):
+    row = tl.arange(0, M)
+    panel = tl.arange(0, 2)
+    lane = tl.arange(0, 32)
+    at = (panel * k * 32)[None, :, None] + (tl.arange(0, K) * 32)[:, None, None] + lane[None, None, :]
+    acc = tl.zeros((M, 64), dtype=tl.float32)
+    for k0 in range(0, k, K):
+        w = tl.load(weights + at + k0 * 32, eviction_policy="evict_first")
+        xs = tl.load(x + row[:, None] * k + k0 + tl.arange(0, K)[None, :])
+        acc = tl.dot(xs, tl.reshape(w, (K, 64)), acc, input_precision="ieee")
+    tl.store(out + row[:, None] * 64 + tl.arange(0, 64)[None, :], acc)
+
+
+def _two_panels(a):
+    panels = a.weights.astype(np.float64).reshape(2, -1, 32)
+    return {"out": np.concatenate([a.x.astype(np.float64) @ panel for panel in panels], axis=1)}
+
+
+# Two streams at once, three dimensions, as panels of weights side by side are read.
+CASES += [Case(f"two_panels_{m}_{step}", two_panels_kernel,
+               lambda rng, m=m: {"x": buffer(rng.standard_normal((m, 96)), "fp32"),
+                                 "weights": buffer(rng.standard_normal(2 * 96 * 32), "fp32"),
+                                 "out": poison((m, 64), "fp32"), "k": 96},
+               _two_panels, constexprs={"M": m, "K": step}, rtol=1e-4, atol=1e-4)
+          for m in (1, 4, 32) for step in (16, 32)]

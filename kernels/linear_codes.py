@@ -1,0 +1,112 @@
+"""Rows as codes (activation_codes.py) times panels of 4- or 8-bit codes, for linear.py."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from kernels.activation_codes import SECOND
+
+
+@triton.jit
+def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
+    """start + x w, i32 [rows, lanes], of i8 [rows, group] and [group, lanes]; unsigned: w holds numbers from 0 to 255.
+    tl.dot takes bytes with signs; where an instruction takes w without, nereid-cc makes one dot of the two."""
+    if DOT == 2:
+        if unsigned:
+            start += tl.dot(x, (w >> 7) & 1) * 128
+            w = w & 127
+        return tl.dot(x, w, start)
+    else:
+        w = w.to(tl.int32)
+        if unsigned:
+            w = w & 255
+        return start + tl.sum(x.to(tl.int32)[:, :, None] * w[None, :, :], axis=1)
+
+
+@triton.jit
+def _rows_times_codes(
+    x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
+    columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
+    neighbouring bytes wants them. FULL: all rows are inside."""
+    BLOCK_M: tl.constexpr = row.shape[0]
+    STREAM: tl.constexpr = "evict_first" if BLOCK_M <= 2 else ""  # weights that are read once
+    WORDS: tl.constexpr = group * bits // 32
+    GROUPS: tl.constexpr = k // group
+    UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
+    lane = tl.arange(0, 32)
+    byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
+    byte_at = byte_at + tl.arange(0, WORDS)[:, None] * 128 + tl.arange(0, 128)[None, :]
+    half = (tl.arange(0, 2) * 4).to(tl.int8)
+    scale_at = scales + panel * (GROUPS * 32) + lane
+    min_at = mins + panel * (GROUPS * 32) + lane
+    x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, group)[None, :]
+    x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
+    x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
+    spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
+    acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
+    for g in range(0, GROUPS):
+        byte = tl.load(byte_at + g * (WORDS * 128), eviction_policy=STREAM)
+        if bits == 4:
+            code = (byte[:, None, :] >> half[None, :, None]) & 15
+            code = tl.reshape(code, (WORDS, 2, 32, 4))
+            code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
+        else:
+            if has_min:
+                tl.static_assert(not UNSIGNED)
+                byte = byte & 127  # no code is negative
+            code = tl.reshape(byte, (WORDS, 32, 4))
+            code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
+        if FULL:
+            xs = tl.load(x_at + g * group)
+            x_scale = tl.load(x_scale_at[:, None] + spread + g * group // 32)
+        else:
+            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
+            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
+        product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
+        if terms == 2:
+            if FULL:
+                xs = tl.load(x_at + k + g * group)
+            else:
+                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
+            product = _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
+        scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
+        acc += product.to(tl.float32) * (x_scale * scale[None, :])
+        if zero != 0 or has_min:
+            tl.static_assert(group == 32)
+            if FULL:
+                x_sum = tl.load(x_sum_at[:, None] + spread + g)
+            else:
+                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
+            if has_min:
+                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
+                if zero != 0:
+                    offset -= scale * zero
+            else:
+                offset = scale * (0.0 - zero)
+            acc += offset[None, :] * x_sum
+    return acc
+
+
+@triton.jit
+def codes_product(
+    x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
+    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr,
+):  # fmt: skip
+    """_rows_times_codes, without masks where all rows are inside."""
+    if row.shape[0] == 1 or all_inside:
+        acc = _rows_times_codes(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, True,
+        )  # fmt: skip
+    else:
+        acc = _rows_times_codes(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, False,
+        )  # fmt: skip
+    return acc
