@@ -22,12 +22,12 @@ def _panel_rows(at, ROWS: tl.constexpr, WIDTH: tl.constexpr, PANEL: tl.constexpr
 
 
 @triton.jit
-def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, code_dtype: tl.constexpr):
+def _half_tile(codes, k0, panel, k: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, code_dtype: tl.constexpr, STREAM: tl.constexpr):
     """As _weight_tile for 16-bit weights, unchanged, of panels side by side, `panel` the first: a word is two columns
     of a row, as an instruction that multiplies pairs wants them."""
     K_WORDS: tl.constexpr = (k + 31) // 32 * 32 // 2
     at = (codes + panel * (K_WORDS * 32) + k0 // 2 * 32).to(tl.pointer_type(code_dtype), bitcast=True)
-    value = tl.load(_panel_rows(at, BLOCK_K // 2, 64, K_WORDS * 64, BLOCK_N))
+    value = tl.load(_panel_rows(at, BLOCK_K // 2, 64, K_WORDS * 64, BLOCK_N), eviction_policy=STREAM)
     value = tl.permute(tl.reshape(value, (BLOCK_K // 2, BLOCK_N, 2)), (0, 2, 1))
     return tl.reshape(value, (BLOCK_K, BLOCK_N))
 
@@ -105,7 +105,7 @@ def _weights(
             SIDE_BY_SIDE, STREAM,
         )  # fmt: skip
     elif bits == 16 and SIDE_BY_SIDE:
-        return _half_tile(codes, k0, panel, k, BLOCK_K, BLOCK_N, code_dtype)
+        return _half_tile(codes, k0, panel, k, BLOCK_K, BLOCK_N, code_dtype, STREAM)
     else:
         w = _weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
         return w.to(dtype)
@@ -122,7 +122,9 @@ def rows_times_tiles(
     `panel` is the first of whole panels, all inside; else `panel` and `lane` are those of each column. FULL: all rows
     are inside, and k % BLOCK_K == 0."""
     BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if DOT == 1 and 1 < BLOCK_M and BLOCK_M <= 32 and BLOCK_K <= 64 else ""
+    # Asked for ahead where a few tiles of rows share the weights; widening them leaves more time for it.
+    MOST: tl.constexpr = 16 if x.dtype.element_ty == code_dtype else 32
+    STREAM: tl.constexpr = "evict_first" if DOT == 1 and BLOCK_M <= MOST and BLOCK_K <= 64 else ""
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     kk = tl.arange(0, BLOCK_K)
