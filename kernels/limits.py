@@ -21,6 +21,7 @@ def nothing_kernel(programs):
 @triton.jit
 def read_words_kernel(words, sums, count, BLOCK: tl.constexpr, STEPS: tl.constexpr):
     # Two streams: a processor has more of memory than with one.
+    tl.static_assert(STEPS % 2 == 0)
     HALF: tl.constexpr = STEPS // 2
     first = tl.program_id(0).to(tl.int64) * (BLOCK * STEPS)
     at = words + first + tl.arange(0, BLOCK)

@@ -3,8 +3,8 @@
 One kernel reads the panels of quant.py. Three regimes, chosen by tile constants:
   - DOT = 0, one row: weights are taken from their words straight into registers and multiplied in f32;
     each group is summed before its scale is applied.
-  - DOT = 1, many rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for
-    BLOCK_M rows by a matrix product that accumulates in f32.
+  - DOT = 1, any rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for BLOCK_M rows by
+    a matrix product that accumulates in f32. On CPUs, few rows and 16-bit weights: of panels side by side.
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
     both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
     without matrix instructions, for targets whose instructions take more columns than a group has.
@@ -92,7 +92,7 @@ def linear_kernel(
     row_inside = row < rows
     all_inside = (pid % blocks_m + 1) * BLOCK_M <= rows
     local = tl.arange(0, BLOCK_N)
-    # CPUs read panels side by side: two streams from memory are faster than one.
+    # CPUs read panels of few rows side by side: memory gives more to two or four streams than to one.
     SIDE_BY_SIDE: tl.constexpr = BLOCK_N == 32 or (DOT == 1 and BLOCK_M <= 8 and bits == 16 and n % BLOCK_N == 0)
     if SIDE_BY_SIDE:
         panel = block_n.to(tl.int64) * (BLOCK_N // 32)

@@ -72,9 +72,9 @@ def linear_cases():
         for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
             yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)
     for rows in (1, 2, 4, 7):  # panels side by side
-        yield _case(rng, f"panels_rows{rows}", "bf16", rows, 128, 192, "bf16", "f32", residual=1)
-        yield _case(rng, f"panels_f32_rows{rows}", "bf16", rows, 192, 96, gate=1)
-        yield _case(rng, f"panels_odd_k_rows{rows}", "f16", rows, 128, 70, "bf16" if rows == 1 else "f16", "f32")
+        yield _case(rng, f"panels_rows{rows}", "bf16", rows, 2176, 64, "bf16", "f32", residual=1)
+        yield _case(rng, f"panels_f32_rows{rows}", "bf16", rows, 576, 96, gate=1)
+        yield _case(rng, f"panels_odd_k_rows{rows}", "f16", rows, 2048, 70, "bf16" if rows == 1 else "f16", "f32")
     for weight in FORMATS:
         k = 512 if weight.endswith("_K") else 96
         for rows in (1, 5, 19):

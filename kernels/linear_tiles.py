@@ -102,7 +102,7 @@ def _weights(
         tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
         return _weight_tile_by_words(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
-            SIDE_BY_SIDE, STREAM,
+            SIDE_BY_SIDE and DOT == 1, STREAM,
         )  # fmt: skip
     elif bits == 16 and SIDE_BY_SIDE:
         return _half_tile(codes, k0, panel, k, BLOCK_K, BLOCK_N, code_dtype, STREAM)

@@ -37,7 +37,7 @@ struct ArgDecl {
   ArgKind kind = ArgKind::kPtr;
   Access access = Access::kNone;
   bool nullable = false;   // pointers: may be 0 (a key flag says that it is unused)
-  bool streamed = false;   // programs read it from its beginning to its end, in their order
+  bool streamed = false;   // of P programs, the p-th reads the p-th of P equal parts
   uint32_t divisible = 1;  // the address or integer is a multiple of this; 16 for pointers
   const char* shape = "";  // "rows, dim", for people
 };

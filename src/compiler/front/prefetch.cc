@@ -7,8 +7,8 @@
 // row, rows) follow; the lowering turns them into prefetch instructions (prefetch_op.cc). Lines
 // asked for all at once fill the queue of misses, and everything behind them waits: a large tile
 // has the attribute `spread` too, and the dot behind it asks for a few lines with each of its
-// steps; without dots, parts of it stand at several places of the loop's body. Streams
-// (evict_first) are asked for further ahead.
+// steps; of a smaller one, or without dots, parts stand at several places of the loop's body.
+// Streams (evict_first) are asked for further ahead.
 #include "llvm/ADT/MapVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"

@@ -134,8 +134,6 @@ void Emitter::emit_dot(tt::DotOp op) {
     dot.batch_coord = {.base = batch, .align = 1};
     choose_operands(dot);
     if (dot.inner_product) {
-      begin_spread(1);
-      advance_spread();
       emit_inner_product(dot);
     } else {
       pack_operands(dot);

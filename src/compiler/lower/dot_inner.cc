@@ -110,7 +110,9 @@ void Emitter::emit_inner_product(const DotPlan& dot) {
   if (together) columns = 8 / dot.m;
   llvm::Type* type = widen(builder_.getFloatTy(), lanes);
   Pattern along = steps(lanes);
+  begin_spread(dot.n / columns);
   emit_loop(i64(0), i64(dot.n), i64(columns), [&](Value* n) {
+    advance_spread();
     std::vector<llvm::AllocaInst*> slots;
     for (int64_t s = 0; s < dot.m * columns; ++s) {
       slots.push_back(stack_slot(type, "sum"));

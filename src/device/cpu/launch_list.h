@@ -11,7 +11,7 @@
 
 namespace nereid {
 
-// Memory that the programs of a launch read from beginning to end, in their order.
+// Memory of which each program of a launch reads its equal part, in their order.
 struct LaunchStream {
   const std::byte* start = nullptr;
   uint64_t bytes = 0;

@@ -352,3 +352,23 @@ CASES += [Case(f"two_panels_{m}_{step}", two_panels_kernel,
                                  "out": poison((m, 64), "fp32"), "k": 96},
                _two_panels, constexprs={"M": m, "K": step}, rtol=1e-4, atol=1e-4)
           for m in (1, 4, 32) for step in (16, 32)]
+
+
+@triton.jit
+def code_panels_kernel(x, codes, out, k, M: tl.constexpr, K: tl.constexpr):
+    row = tl.arange(0, M)
+    at = tl.arange(0, K)[:, None] * 64 + tl.arange(0, 64)[None, :]
+    acc = tl.zeros((M, 64), dtype=tl.int32)
+    for k0 in range(0, k, K):
+        w = tl.load(codes + k0 * 64 + at, eviction_policy="evict_first") & 15
+        acc = tl.dot(tl.load(x + row[:, None] * k + k0 + tl.arange(0, K)[None, :]), w, acc)
+    tl.store(out + row[:, None] * 64 + tl.arange(0, 64)[None, :], acc)
+
+
+# The same with sums of bytes, in 16 bits first where a processor does that.
+CASES += [Case(f"code_panels_{m}", code_panels_kernel,
+               lambda rng, m=m: {"x": buffer(rng.integers(-128, 128, (m, 192)), "i8"),
+                                 "codes": buffer(rng.integers(-128, 128, (192, 64)), "i8"),
+                                 "out": poison((m, 64), "i32"), "k": 192},
+               lambda a: {"out": a.x.astype(np.int64) @ (a.codes.astype(np.int64) & 15)},
+               constexprs={"M": m, "K": 64}) for m in (1, 32)]
