@@ -93,8 +93,8 @@ def linear_kernel(
     all_inside = (pid % blocks_m + 1) * BLOCK_M <= rows
     local = tl.arange(0, BLOCK_N)
     # CPUs read panels of few rows side by side: memory gives more to two or four streams than to one.
-    SIDE_BY_SIDE: tl.constexpr = BLOCK_N == 32 or (DOT == 1 and BLOCK_M <= 8 and bits == 16 and n % BLOCK_N == 0)
-    if SIDE_BY_SIDE:
+    SIDE_BY_SIDE: tl.constexpr = DOT == 1 and bits == 16 and (BLOCK_N == 32 or (BLOCK_M <= 8 and n % BLOCK_N == 0))
+    if SIDE_BY_SIDE or BLOCK_N == 32:
         panel = block_n.to(tl.int64) * (BLOCK_N // 32)
         lane = local
     else:

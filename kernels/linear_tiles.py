@@ -102,9 +102,9 @@ def _weights(
         tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
         return _weight_tile_by_words(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
-            SIDE_BY_SIDE and DOT == 1, STREAM,
+            SIDE_BY_SIDE, STREAM,
         )  # fmt: skip
-    elif bits == 16 and SIDE_BY_SIDE:
+    elif SIDE_BY_SIDE:
         return _half_tile(codes, k0, panel, k, BLOCK_K, BLOCK_N, code_dtype, STREAM)
     else:
         w = _weight_tile(codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, BLOCK_K)
@@ -119,8 +119,8 @@ def rows_times_tiles(
     SIDE_BY_SIDE: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. SIDE_BY_SIDE:
-    `panel` is the first of whole panels, all inside; else `panel` and `lane` are those of each column. FULL: all rows
-    are inside, and k % BLOCK_K == 0."""
+    16-bit weights, and `panel` is the first of whole panels, all inside; else `panel` and `lane` are those of each
+    column. FULL: all rows are inside, and k % BLOCK_K == 0."""
     BLOCK_M: tl.constexpr = row.shape[0]
     # Asked for ahead where a few tiles of rows share the weights; widening them leaves more time for it.
     MOST: tl.constexpr = 16 if x.dtype.element_ty == code_dtype else 32
