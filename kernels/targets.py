@@ -2,7 +2,8 @@
 
 `cpu:znver4` looks a kernel up in targets/cpu-znver4.toml, then targets/cpu.toml, then in the
 declaration's default_tiles. A file maps kernel names to ordered lists of choices, and in its table
-`names` names to values that these use more than once; see docs/architecture.md."""
+`names` names to values that these use more than once, or that the file of one architecture sets otherwise; see
+docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -34,27 +35,29 @@ class Choice:
 
 
 @lru_cache(maxsize=None)
-def _load(stem: str) -> Mapping[str, Any]:
+def _read(stem: str) -> Mapping[str, Any]:
     path = DIRECTORY / f"{stem}.toml"
     if not path.exists():
         return {}
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path}: {error}") from None
-    names = table.pop("names", {})
-    return {
-        kernel: [{key: names.get(value, value) for key, value in entry.items()} for entry in entries]
-        for kernel, entries in table.items()
-    }
 
 
 def candidates(kernel: Kernel, target: str) -> tuple[str, list[Mapping[str, Any]]]:
     """The list that applies to `kernel` on `target`, and where it comes from."""
     family, _, arch = target.partition(":")
-    for stem in ([f"{family}-{arch}"] if arch else []) + [family]:
-        if kernel.name in (table := _load(stem)):
-            return f"targets/{stem}.toml", table[kernel.name]
+    stems = ([f"{family}-{arch}"] if arch else []) + [family]
+    names: dict[str, Any] = {}
+    for stem in reversed(stems):
+        names |= _read(stem).get("names", {})
+    for stem in stems:
+        if kernel.name in (table := _read(stem)):
+            entries = table[kernel.name]
+            return f"targets/{stem}.toml", [
+                {key: names.get(value, value) for key, value in entry.items()} for entry in entries
+            ]
     return "default_tiles", list(kernel.default_tiles)
 
 

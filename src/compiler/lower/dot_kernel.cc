@@ -97,8 +97,7 @@ Value* Emitter::add_sets(llvm::SmallVector<Value*, 8> sums) {
 static int64_t steps_together(const DotPlan& dot, int64_t rows, int64_t columns, int64_t sets) {
   const int64_t count = dot.k / dot.group;
   // Computed in registers where it is used: with constant indices its index arithmetic folds away.
-  // Plain loads have none, and many of them in a row LLVM begins early and spills.
-  const bool unrolled = !dot.b && !dot.b_plain && count * columns <= 64 && dot.rows <= rows;
+  const bool unrolled = !dot.b && count * columns <= 64 && dot.rows <= rows;
   int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
   while (count % together != 0) together /= 2;
   return together;
@@ -146,7 +145,11 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
   emit_loop(i64(0), i64(count), i64(together), [&](Value* k_group) {
     for (int64_t k = 0; k < together; ++k) {
       if (dot.spread_along_k && k % kSpreadGroups == 0) advance_spread();
-      for (int64_t part = 0; part < dot.parts(); ++part) step(k_group, k, part, k % sets);
+      for (int64_t part = 0; part < dot.parts(); ++part) {
+        // LLVM would begin plain loads of later steps early, and spill them.
+        if (dot.b || dot.b_plain) keep_loads_behind();
+        step(k_group, k, part, k % sets);
+      }
     }
   });
   for (int64_t r = 0; r < rows; ++r) {

@@ -195,6 +195,12 @@ void Emitter::compute_correction(DotPlan& dot) {
   });
 }
 
+// Loads that are emitted later stay behind this point.
+void Emitter::keep_loads_behind() {
+  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {}, false);
+  builder_.CreateCall(llvm::InlineAsm::get(type, "", "~{memory}", true), {});
+}
+
 // Memory that LLVM must not see through: reading it back element by element is meant.
 void Emitter::pin(Value* pointer) {
   auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {builder_.getPtrTy()}, false);

@@ -287,6 +287,7 @@ class Emitter {
   llvm::Value* sums_of(llvm::ArrayRef<llvm::Value*> vectors);
   void store_inner_sums(const DotPlan& dot, llvm::Value* n, int64_t columns,
                         llvm::ArrayRef<llvm::AllocaInst*> slots, bool together);
+  void keep_loads_behind();
   void pin(llvm::Value* pointer);
   void pack_a(DotPlan& dot);
   void pack_a_words(DotPlan& dot);
