@@ -220,17 +220,18 @@ def test_a_later_smaller_bound_is_dropped() -> None:
 
 def test_a_target_falls_back(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(targets, "DIRECTORY", tmp_path)
-    (tmp_path / "cpu.toml").write_text("scale = [{ BLOCK = 32 }]\n")
+    (tmp_path / "cpu.toml").write_text('scale = [{ BLOCK = "SOME" }]\n[names]\nSOME = 32\n')
     (tmp_path / "cpu-fast.toml").write_text("scale = [{ BLOCK = 128 }]\n")
     (tmp_path / "cpu-named.toml").write_text('scale = [{ BLOCK = "WIDE" }]\n[names]\nWIDE = "64 * 4"\n')
+    (tmp_path / "cpu-renamed.toml").write_text("[names]\nSOME = 64\n")
     (tmp_path / "cpu-broken.toml").write_text("scale = [\n")
-    targets._load.cache_clear()
+    targets._read.cache_clear()
     block = lambda target: targets.choices(make(), KEY, target)[0].tiles["BLOCK"]  # noqa: E731
     assert (block("cpu:fast"), block("cpu:other"), block("cuda:90")) == (128, 32, 16)
-    assert block("cpu:named") == 256
+    assert (block("cpu:named"), block("cpu:renamed")) == (256, 64)
     with pytest.raises(SpecError, match="cpu-broken.toml"):
         block("cpu:broken")
-    targets._load.cache_clear()
+    targets._read.cache_clear()
 
 
 @pytest.mark.parametrize("name", sorted(registry.KERNELS))
