@@ -97,7 +97,9 @@ Value* Emitter::add_sets(llvm::SmallVector<Value*, 8> sums) {
 static int64_t steps_together(const DotPlan& dot, int64_t rows, int64_t columns, int64_t sets) {
   const int64_t count = dot.k / dot.group;
   // Computed in registers where it is used: with constant indices its index arithmetic folds away.
-  const bool unrolled = !dot.b && count * columns <= 64 && dot.rows <= rows;
+  // Plain loads have none, and gain by it only where the sums are then used at once: integers.
+  const bool in_place = !dot.b && (!dot.b_plain || dot.kind == DotKind::kInt8);
+  const bool unrolled = in_place && count * columns <= 64 && dot.rows <= rows;
   int64_t together = unrolled ? count : std::max<int64_t>(sets, 4);
   while (count % together != 0) together /= 2;
   return together;
