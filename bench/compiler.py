@@ -231,7 +231,7 @@ def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
     }  # fmt: skip
     groups = (n // 32, k // 32, 32)
     args = {
-        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32),
+        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32 * 2),
         "codes": array("i32", n // 32, k * bits // 32, 32), "scales": array("f16", *groups),
         "mins": array("f16", *groups) if has_min else None, "out": array("f32", 1, n), "rows": 1,
     }  # fmt: skip

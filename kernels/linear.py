@@ -20,7 +20,7 @@ import triton.language as tl
 
 from kernels import linear_cases, linear_reference
 from kernels.activation import activate
-from kernels.activation_codes import TERMS, encode_groups
+from kernels.activation_codes import TERMS, encode_groups, store_sums
 from kernels.linear_codes import codes_product
 from kernels.linear_tiles import rows_times_tiles
 from kernels.quant import CODE_DTYPES, word_element
@@ -150,7 +150,7 @@ def linear_kernel(
         tl.store(out_at, code, mask=inside)
         group_at = row.to(tl.int64) * (n // 32) + block_n
         tl.store(out_scales + group_at, scale, mask=row_inside)
-        tl.store(out_sums + group_at, total, mask=row_inside)
+        store_sums(out_sums, row.to(tl.int64), block_n, row_inside, scale, total, n // 32)
     else:
         tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
 
@@ -178,7 +178,7 @@ LINEAR = Kernel(
     args=[
         Ptr("x", "x_dtype", "read", shape="rows, x_stride"),
         Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
-        Ptr("x_sums", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
+        Ptr("x_sums", "f32", "read", shape="rows, 2 * k / 32", optional="x_dtype is i8"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", streamed=True),
         Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
         Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
@@ -188,7 +188,7 @@ LINEAR = Kernel(
         Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
         Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),
-        Ptr("out_sums", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, 2 * n / 32", optional="out_dtype is i8"),
         I32("rows"),
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
@@ -196,7 +196,7 @@ LINEAR = Kernel(
     cost=Cost(
         bytes="(2 if gate else 1) * (n * k * bits // 8 + (n * (k // group) * size_of(scale_dtype) * (1 + has_min) if group else 0))"
         " + rows * k * terms * size_of(x_dtype) + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias"
-        " + (rows * (k // 32) * 8 if x_dtype == 'i8' else 0) + (rows * (n // 32) * 8 if out_dtype == 'i8' else 0)",
+        " + (rows * (k // 32) * 8 if x_dtype == 'i8' else 0) + (rows * (n // 32) * 12 if out_dtype == 'i8' else 0)",
         operations="(4 if gate else 2) * rows * n * k",
         products="x_dtype",
     ),

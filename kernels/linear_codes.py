@@ -46,7 +46,9 @@ def _rows_times_codes(
     min_at = mins + panel * (GROUPS * 32) + lane
     x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, group)[None, :]
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
-    x_sum_at = x_sums + row.to(tl.int64) * (k // 32)
+    # Of numbers where weights have a minimum; where all have one zero, of codes: it is taken off in integers.
+    WHOLE: tl.constexpr = zero != 0 and not has_min
+    x_sum_at = x_sums + row.to(tl.int64) * (k // 32 * 2) + (k // 32 if WHOLE else 0)
     spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
@@ -67,27 +69,31 @@ def _rows_times_codes(
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
             x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
-        product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
-        if terms == 2:
-            if FULL:
-                xs = tl.load(x_at + k + g * group)
-            else:
-                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-            product = _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
-        scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-        acc += product.to(tl.float32) * (x_scale * scale[None, :])
         if zero != 0 or has_min:
             tl.static_assert(group == 32)
             if FULL:
                 x_sum = tl.load(x_sum_at[:, None] + spread + g)
             else:
                 x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
-            if has_min:
-                offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-                if zero != 0:
-                    offset -= scale * zero
+        start = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
+        if WHOLE:
+            start += x_sum.to(tl.int32) * (0 - zero)
+        if terms == 2:
+            product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
+            if FULL:
+                xs = tl.load(x_at + k + g * group)
             else:
-                offset = scale * (0.0 - zero)
+                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
+            # Two dots that are terms of one number, as nereid-cc knows them; the start comes after them.
+            product = start + _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
+        else:
+            product = _byte_product(xs, code, start, UNSIGNED, DOT)
+        scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
+        acc += product.to(tl.float32) * (x_scale * scale[None, :])
+        if has_min:
+            offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
+            if zero != 0:
+                offset -= scale * zero
             acc += offset[None, :] * x_sum
     return acc
 

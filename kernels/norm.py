@@ -13,6 +13,7 @@ from kernels.activation_codes import (
     encode,
     encode_groups,
     planes_for,
+    store_sums,
     sums_tolerance,
 )
 from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
@@ -43,7 +44,7 @@ def rms_norm_kernel(
             group = tl.arange(0, BLOCK // 32)
             group_at = row.to(tl.int64) * (dim // 32) + group
             tl.store(out_scales + group_at, code_scale, mask=group < dim // 32)
-            tl.store(out_sums + group_at, total, mask=group < dim // 32)
+            store_sums(out_sums, row.to(tl.int64), group, group < dim // 32, code_scale, total, dim // 32)
         else:
             tl.store(out_at, result.to(out.dtype.element_ty), mask=inside)
 
@@ -212,7 +213,7 @@ RMS_NORM = Kernel(
         Ptr("index", "i32", "read", shape="rows", optional="has_index"),
         Ptr("out", "out_dtype", "write", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
-        Ptr("out_sums", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, 2 * dim / 32", optional="out_dtype is i8"),
         I32("rows"),
         F32("eps"),
     ],
@@ -220,7 +221,7 @@ RMS_NORM = Kernel(
     select="rows",
     cost=Cost(
         bytes="rows * dim * (size_of(x_dtype) + terms * size_of(out_dtype)) + dim * size_of(weight_dtype)"
-        " + rows * 4 * has_index + (rows * (dim // 32) * 8 if out_dtype == 'i8' else 0)",
+        " + rows * 4 * has_index + (rows * (dim // 32) * 12 if out_dtype == 'i8' else 0)",
         operations="4 * rows * dim",
     ),
     reference=rms_norm_reference,

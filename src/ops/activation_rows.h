@@ -1,4 +1,4 @@
-// Rows of activations as linear layers take them: numbers, or 8-bit codes with a scale and a sum
+// Rows of activations as linear layers take them: numbers, or 8-bit codes with a scale and two sums
 // for each 32 columns (kernels/activation_codes.py).
 #pragma once
 
@@ -22,7 +22,7 @@ constexpr int64_t code_stride(int64_t bytes) {
 struct ActivationRows {
   Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k], rows a stride apart
   Tensor scales;  // f32 [rows, k / 32] with codes, else empty
-  Tensor sums;    // f32 [rows, k / 32] with codes, else empty
+  Tensor sums;    // f32 [rows, 2 * k / 32] with codes, else empty
 
   ActivationRows() = default;
   ActivationRows(const Tensor& numbers) : values(numbers) {}  // NOLINT: numbers are such rows
