@@ -1,15 +1,18 @@
 """Activations as 8-bit codes: what linear layers over group-quantised weights multiply with.
 
-    codes   i8   [rows, terms * dim]  x / scale as one code, or as 254 * first + second
-    scales  f32  [rows, dim / 32]     max |x| / 127 over 32 neighbouring columns, / 254 again with two terms;
-                                      NaN if one of the columns is
-    sums    f32  [rows, 2 * dim / 32] scale * sum of the codes, and behind these the sums of the codes themselves,
-                                      of 254 * first + second with two terms: whole numbers, exact below 2^24
+    codes   i8   [rows, terms * dim]         x / scale as whole numbers; with two terms what they miss behind them, in
+                                             steps of scale / 254
+    scales  f32  [rows, dim / 32]            max |x| / 127 over 32 neighbouring columns; NaN if one of these is
+    sums    f32  [rows, (1 + terms) * dim / 32]  sum of the codes times their steps; behind these the sums of the first
+                                             codes alone, and of the second ones: whole numbers, exact
 
-One term keeps 8 bits of a number, two keep 15, at the price of a second product; layers whose rounding shows
-in the logits take two. Products of codes are summed in integers, exactly and in any order, so a row's result
-does not depend on how many rows are computed with it. Rows of codes may lie further apart than they are long: a
-CPU's first cache has only few places for lines that are a multiple of 2 KiB apart."""
+One term keeps 8 bits of the largest number of a group, and as many fewer of the others as they are smaller. Layers
+whose rounding shows in the logits take two, which keep 15, at the price of a second product. Only groups that stand
+out in their row have second codes, others zeros: a row's error is almost all theirs, and they are few. Where no row of
+a tile has any, which the sums tell, linear_codes.py leaves the second product out. Products of codes are summed in
+integers, exactly and in any order, so a row's result does not depend on how many rows are computed with it. Rows of
+codes may lie further apart than they are long: a CPU's first cache has only few places for lines that are a multiple of
+2 KiB apart."""
 
 from __future__ import annotations
 
@@ -22,35 +25,43 @@ from kernels.spec import I32, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 GROUP = 32
 
 
-SECOND = tl.constexpr(254)  # what one step of the first code is worth in steps of the second
+SECOND = tl.constexpr(254)  # steps of the second codes in one of the first
+OUTSTANDING = tl.constexpr(4.0)  # a group with a number so many times as large as the row's numbers in the mean square
 
 
 @triton.jit
-def encode_groups(v, TERMS: tl.constexpr):
-    """f32 [rows, 32] to first and second codes i8 [rows, 32], scales f32 [rows], sums of codes f32 [rows]; with
-    one term the second codes are the first."""
+def encode_groups(v):
+    """f32 [groups, 32] to v / scale, the first codes as f32, both [groups, 32], and scales f32 [groups]."""
     # As integers, so that a NaN is larger than any number.
     largest = tl.max(v.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=1).to(tl.float32, bitcast=True)
     inverse = tl.where(largest > 0.0, 127.0 / largest, 0.0)
     scaled = v * inverse[:, None]
-    first = tl.floor(scaled + 0.5)
-    if TERMS == 1:
-        scale = largest * (1.0 / 127.0)
-        code = first.to(tl.int32)
-        second = code
-    else:
-        scale = largest * (1.0 / (127.0 * SECOND))
-        second = tl.floor((scaled - first) * SECOND + 0.5).to(tl.int32)
-        code = first.to(tl.int32) * SECOND + second
-    return first.to(tl.int8), second.to(tl.int8), scale, tl.sum(code, axis=1).to(tl.float32)
+    return scaled, tl.floor(scaled + 0.5), largest * (1.0 / 127.0)
 
 
 @triton.jit
-def store_sums(sums, row, group, inside, scale, total, GROUPS: tl.constexpr):
-    """For the groups `group` of a row, or one group of the rows `row`."""
-    at = sums + row * (2 * GROUPS) + group
-    tl.store(at, scale * total, mask=inside)
-    tl.store(at + GROUPS, total, mask=inside)
+def store_row_codes(v, codes, scales, sums, dim: tl.constexpr, TERMS: tl.constexpr):
+    """A row v f32 [groups, 32], zeros behind its `dim` columns, to where its codes, scales and sums begin."""
+    GROUPS: tl.constexpr = dim // 32
+    group = tl.arange(0, v.shape[0])
+    inside = group < GROUPS
+    column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
+    scaled, first, scale = encode_groups(v)
+    total = tl.sum(first, axis=1)
+    tl.store(codes + column, first.to(tl.int8), mask=inside[:, None])
+    tl.store(scales + group, scale, mask=inside)
+    tl.store(sums + GROUPS + group, total, mask=inside)
+    if TERMS == 2:
+        mean = tl.sum(tl.sum(v * v, axis=1), axis=0) * (1.0 / dim)
+        outstanding = scale * (127.0 / OUTSTANDING) > tl.sqrt(mean)
+        second = tl.where(outstanding[:, None], tl.floor((scaled - first) * SECOND + 0.5), 0.0)
+        second_total = tl.sum(second, axis=1)
+        tl.store(codes + dim + column, second.to(tl.int8), mask=inside[:, None])
+        # Where they cancel out the zero has a sign, since 0.0 says that there are none.
+        marked = tl.where(outstanding & (second_total == 0.0), -0.0, second_total)
+        tl.store(sums + 2 * GROUPS + group, marked, mask=inside)
+        total += second_total * (1.0 / SECOND)
+    tl.store(sums + group, scale * total, mask=inside)
 
 
 @triton.jit
@@ -66,13 +77,9 @@ def encode_rows_kernel(
     for row in range(program, tl.minimum(program + ROWS, rows)):
         at = row.to(tl.int64)
         v = tl.load(x + at * dim + column, mask=inside[:, None], other=0.0).to(tl.float32)
-        first, second, scale, total = encode_groups(v, terms)
-        code_at = codes + at * out_stride + column
-        tl.store(code_at, first, mask=inside[:, None])
-        if terms == 2:
-            tl.store(code_at + dim, second, mask=inside[:, None])
-        tl.store(scales + at * GROUPS + group, scale, mask=inside)
-        store_sums(sums, at, group, inside, scale, total, GROUPS)
+        store_row_codes(
+            v, codes + at * out_stride, scales + at * GROUPS, sums + at * ((1 + terms) * GROUPS), dim, terms
+        )
 
 
 def encode(x: np.ndarray, terms: int = 1) -> dict[str, np.ndarray]:
@@ -82,15 +89,17 @@ def encode(x: np.ndarray, terms: int = 1) -> dict[str, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
     scaled = groups * inverse[:, :, None]
-    first = np.floor(scaled + np.float32(0.5))
-    if terms == 1:
-        scale, code, planes = largest * np.float32(1 / 127), first, [first]
-    else:
-        second = np.floor((scaled - first) * np.float32(254) + np.float32(0.5))
-        scale, code = largest * np.float32(1 / (127 * 254)), 254 * first + second
-        planes = [first, second]
-    codes, total = np.concatenate([plane.reshape(x.shape) for plane in planes], axis=1), code.sum(axis=2)
-    return {"codes": codes, "scales": scale, "sums": np.concatenate([scale * total, total], axis=1)}
+    scale = largest * np.float32(1 / 127)
+    terms_of_code = [np.floor(scaled + np.float32(0.5))]
+    if terms == 2:
+        mean_square = np.mean(np.square(x, dtype=np.float64), axis=1)
+        outstanding = largest > OUTSTANDING.value * np.sqrt(mean_square)[:, None]
+        second = np.floor((scaled - terms_of_code[0]) * np.float32(SECOND.value) + np.float32(0.5))
+        terms_of_code.append(np.where(outstanding[:, :, None], second, np.float32(0)))
+    totals = [code.sum(axis=2) for code in terms_of_code]
+    scaled_sum = scale * sum(total / np.float32(SECOND.value**i) for i, total in enumerate(totals))
+    codes = np.concatenate([code.reshape(x.shape) for code in terms_of_code], axis=1)
+    return {"codes": codes, "scales": scale, "sums": np.concatenate([scaled_sum, *totals], axis=1)}
 
 
 # A product that lands on a half may be rounded either way, so a code may be off by one, and with two terms
@@ -117,7 +126,7 @@ def planes_for(rows: int, dim: int, terms: int = 1, apart: int = 0) -> dict[str,
     return {
         "codes": np.full((rows, terms * dim + apart), -5, np.int8),
         "scales": np.full((rows, dim // GROUP), 3.0, np.float32),
-        "sums": np.full((rows, 2 * (dim // GROUP)), 3.0, np.float32),
+        "sums": np.full((rows, (1 + terms) * (dim // GROUP)), 3.0, np.float32),
     }
 
 
@@ -160,13 +169,13 @@ ENCODE_ROWS = Kernel(
         Ptr("x", "x_dtype", "read", shape="rows, dim"),
         Ptr("codes", "i8", "write", shape="rows, out_stride"),
         Ptr("scales", "f32", "write", shape="rows, dim / 32"),
-        Ptr("sums", "f32", "write", shape="rows, 2 * dim / 32"),
+        Ptr("sums", "f32", "write", shape="rows, (1 + terms) * dim / 32"),
         I32("rows"),
     ],
     grid="ceil_div(rows, ROWS)",
     select="rows",
     cost=Cost(
-        bytes="rows * dim * (size_of(x_dtype) + terms) + rows * (dim // 32) * 12", operations="2 * rows * dim"
+        bytes="rows * dim * (size_of(x_dtype) + terms) + rows * (dim // 32) * (8 + 4 * terms)", operations="2 * rows * dim"
     ),
     reference=encode_rows_reference,
     cases=encode_rows_cases,

@@ -20,7 +20,7 @@ import triton.language as tl
 
 from kernels import linear_cases, linear_reference
 from kernels.activation import activate
-from kernels.activation_codes import TERMS, encode_groups, store_sums
+from kernels.activation_codes import TERMS, encode_groups
 from kernels.linear_codes import codes_product
 from kernels.linear_tiles import rows_times_tiles
 from kernels.quant import CODE_DTYPES, word_element
@@ -146,11 +146,13 @@ def linear_kernel(
         acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
     if out_dtype == tl.int8:
         tl.static_assert(BLOCK_N == 32 and n % 32 == 0 and not residual)
-        code, _, scale, total = encode_groups(acc, 1)
-        tl.store(out_at, code, mask=inside)
-        group_at = row.to(tl.int64) * (n // 32) + block_n
-        tl.store(out_scales + group_at, scale, mask=row_inside)
-        store_sums(out_sums, row.to(tl.int64), block_n, row_inside, scale, total, n // 32)
+        _, code, scale = encode_groups(acc)
+        total = tl.sum(code, axis=1)
+        tl.store(out_at, code.to(tl.int8), mask=inside)
+        tl.store(out_scales + row.to(tl.int64) * (n // 32) + block_n, scale, mask=row_inside)
+        sum_at = out_sums + row.to(tl.int64) * (n // 32 * 2) + block_n
+        tl.store(sum_at, scale * total, mask=row_inside)
+        tl.store(sum_at + n // 32, total, mask=row_inside)
     else:
         tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
 
@@ -178,7 +180,7 @@ LINEAR = Kernel(
     args=[
         Ptr("x", "x_dtype", "read", shape="rows, x_stride"),
         Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
-        Ptr("x_sums", "f32", "read", shape="rows, 2 * k / 32", optional="x_dtype is i8"),
+        Ptr("x_sums", "f32", "read", shape="rows, (1 + terms) * k / 32", optional="x_dtype is i8"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", streamed=True),
         Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
         Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
@@ -196,7 +198,7 @@ LINEAR = Kernel(
     cost=Cost(
         bytes="(2 if gate else 1) * (n * k * bits // 8 + (n * (k // group) * size_of(scale_dtype) * (1 + has_min) if group else 0))"
         " + rows * k * terms * size_of(x_dtype) + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias"
-        " + (rows * (k // 32) * 8 if x_dtype == 'i8' else 0) + (rows * (n // 32) * 12 if out_dtype == 'i8' else 0)",
+        " + (rows * (k // 32) * (4 + 4 * terms) if x_dtype == 'i8' else 0) + (rows * (n // 32) * 12 if out_dtype == 'i8' else 0)",
         operations="(4 if gate else 2) * rows * n * k",
         products="x_dtype",
     ),

@@ -35,6 +35,7 @@ def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0,
     second = _planes(rng, weight, n, k) if gate else dict.fromkeys(("codes", "scales", "mins"))
     args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
     if x_dtype == "i8":
+        args["x"][: terms - 1 and rows // 2 + 1, 5] = 40.0  # so that a group stands out, not in every tile of rows
         made = encode(args["x"], terms)
         args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
     args["x"] = np.pad(args["x"], ((0, 0), (0, apart)), constant_values=99)

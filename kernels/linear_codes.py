@@ -25,76 +25,97 @@ def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
 
 
 @triton.jit
+def _codes(byte_at, bits: tl.constexpr, has_min: tl.constexpr, unsigned: tl.constexpr, group: tl.constexpr, STREAM: tl.constexpr):
+    """i8 [group, 32], one group of a panel's columns, of its bytes [group * bits / 32, 128]. The words lie as an
+    instruction that multiplies four neighbouring bytes wants them."""
+    WORDS: tl.constexpr = group * bits // 32
+    byte = tl.load(byte_at, eviction_policy=STREAM)
+    if bits == 4:
+        half = (tl.arange(0, 2) * 4).to(tl.int8)
+        code = (byte[:, None, :] >> half[None, :, None]) & 15
+        code = tl.reshape(code, (WORDS, 2, 32, 4))
+        return tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
+    else:
+        if has_min:
+            tl.static_assert(not unsigned)
+            byte = byte & 127  # no code is negative
+        code = tl.reshape(byte, (WORDS, 32, 4))
+        return tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
+
+
+@triton.jit
+def _of_rows(at, row_inside, FULL: tl.constexpr):
+    """A number of each row, [rows, 1], or for FULL for all 32 lanes at once, which a CPU has for the same price."""
+    if FULL:
+        return tl.load(at[:, None] + tl.zeros((1, 32), dtype=tl.int32))
+    else:
+        return tl.load(at, mask=row_inside, other=0.0)[:, None]
+
+
+@triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
     zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
-    columns an exact integer product, then both scales. The words lie as an instruction that multiplies four
-    neighbouring bytes wants them. FULL: all rows are inside."""
+    columns an exact integer product, then both scales. FULL: all rows are inside."""
     BLOCK_M: tl.constexpr = row.shape[0]
-    STREAM: tl.constexpr = "evict_first" if BLOCK_M <= 2 else ""  # weights that are read once
+    STREAM: tl.constexpr = "evict_first"  # asked for ahead
     WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
     UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
+    # Of numbers where weights have a minimum; where all have one zero, of codes: it is taken off in integers.
+    WHOLE: tl.constexpr = zero != 0 and not has_min
+    tl.static_assert(group == 32 or (zero == 0 and not has_min))
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
     byte_at = byte_at + tl.arange(0, WORDS)[:, None] * 128 + tl.arange(0, 128)[None, :]
-    half = (tl.arange(0, 2) * 4).to(tl.int8)
     scale_at = scales + panel * (GROUPS * 32) + lane
     min_at = mins + panel * (GROUPS * 32) + lane
     x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, group)[None, :]
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
-    # Of numbers where weights have a minimum; where all have one zero, of codes: it is taken off in integers.
-    WHOLE: tl.constexpr = zero != 0 and not has_min
-    x_sum_at = x_sums + row.to(tl.int64) * (k // 32 * 2) + (k // 32 if WHOLE else 0)
-    spread = tl.zeros((1, 32), dtype=tl.int32)  # one number for all lanes, as a load of that shape
+    x_sum_at = x_sums + row.to(tl.int64) * ((1 + terms) * (k // 32))
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
-        byte = tl.load(byte_at + g * (WORDS * 128), eviction_policy=STREAM)
-        if bits == 4:
-            code = (byte[:, None, :] >> half[None, :, None]) & 15
-            code = tl.reshape(code, (WORDS, 2, 32, 4))
-            code = tl.reshape(tl.permute(code, (0, 1, 3, 2)), (group, 32))
-        else:
-            if has_min:
-                tl.static_assert(not UNSIGNED)
-                byte = byte & 127  # no code is negative
-            code = tl.reshape(byte, (WORDS, 32, 4))
-            code = tl.reshape(tl.permute(code, (0, 2, 1)), (group, 32))
+        code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
         if FULL:
             xs = tl.load(x_at + g * group)
-            x_scale = tl.load(x_scale_at[:, None] + spread + g * group // 32)
         else:
             xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
-            x_scale = tl.load(x_scale_at + g * group // 32, mask=row_inside, other=0.0)[:, None]
-        if zero != 0 or has_min:
-            tl.static_assert(group == 32)
-            if FULL:
-                x_sum = tl.load(x_sum_at[:, None] + spread + g)
-            else:
-                x_sum = tl.load(x_sum_at + g, mask=row_inside, other=0.0)[:, None]
+        x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
         start = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
         if WHOLE:
-            start += x_sum.to(tl.int32) * (0 - zero)
-        if terms == 2:
-            product = _byte_product(xs, code, tl.zeros((BLOCK_M, 32), dtype=tl.int32), UNSIGNED, DOT)
-            if FULL:
-                xs = tl.load(x_at + k + g * group)
-            else:
-                xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-            # Two dots that are terms of one number, as nereid-cc knows them; the start comes after them.
-            product = start + _byte_product(xs, code, product * SECOND, UNSIGNED, DOT)
-        else:
-            product = _byte_product(xs, code, start, UNSIGNED, DOT)
+            start += _of_rows(x_sum_at + k // 32 + g, row_inside, FULL).to(tl.int32) * (0 - zero)
+        product = _byte_product(xs, code, start, UNSIGNED, DOT)
         scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
         acc += product.to(tl.float32) * (x_scale * scale[None, :])
         if has_min:
             offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
             if zero != 0:
                 offset -= scale * zero
-            acc += offset[None, :] * x_sum
+            acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
+    if terms == 2:
+        second_sum_at = x_sum_at + 2 * (k // 32)
+        for g in range(0, GROUPS):
+            if FULL:
+                second_sum = tl.load(second_sum_at + g * group // 32)
+            else:
+                second_sum = tl.load(second_sum_at + g * group // 32, mask=row_inside, other=0.0)
+            # -0.0 too says that there are second codes.
+            if tl.max((second_sum.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
+                code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, "")
+                if FULL:
+                    xs = tl.load(x_at + k + g * group)
+                else:
+                    xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
+                start = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
+                if WHOLE:
+                    start += _of_rows(second_sum_at + g, row_inside, FULL).to(tl.int32) * (0 - zero)
+                product = _byte_product(xs, code, start, UNSIGNED, DOT)
+                scale = tl.load(scale_at + g * 32).to(tl.float32) * (1.0 / SECOND)
+                x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
+                acc += product.to(tl.float32) * (x_scale * scale[None, :])
     return acc
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.activation import activation_reference
-from kernels.activation_codes import encode
+from kernels.activation_codes import SECOND, encode
 
 GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
 
@@ -42,7 +42,7 @@ def linear_reference(key, args):
     x = args["x"][:rows, : key["terms"] * key["k"]].astype(np.float64)
     if key["x_dtype"] == "i8":
         if key["terms"] == 2:
-            x = 254 * x[:, : key["k"]] + x[:, key["k"] :]
+            x = x[:, : key["k"]] + x[:, key["k"] :] / SECOND.value
         x = x * np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
     y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
     if key["gate"]:

@@ -11,9 +11,8 @@ from kernels.activation_codes import (
     CODE_TOLERANCE_TWO,
     TERMS,
     encode,
-    encode_groups,
     planes_for,
-    store_sums,
+    store_row_codes,
     sums_tolerance,
 )
 from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
@@ -35,18 +34,14 @@ def rms_norm_kernel(
         v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
         result = v * scale * w
-        out_at = out + row.to(tl.int64) * out_stride + column
         if out_dtype == tl.int8:
-            code, second, code_scale, total = encode_groups(tl.reshape(result, (BLOCK // 32, 32)), terms)
-            tl.store(out_at, tl.reshape(code, (BLOCK,)), mask=inside)
-            if terms == 2:
-                tl.store(out_at + dim, tl.reshape(second, (BLOCK,)), mask=inside)
-            group = tl.arange(0, BLOCK // 32)
-            group_at = row.to(tl.int64) * (dim // 32) + group
-            tl.store(out_scales + group_at, code_scale, mask=group < dim // 32)
-            store_sums(out_sums, row.to(tl.int64), group, group < dim // 32, code_scale, total, dim // 32)
+            group_at = row.to(tl.int64) * (dim // 32)
+            groups = tl.reshape(result, (BLOCK // 32, 32))
+            store_row_codes(
+                groups, out + row.to(tl.int64) * out_stride, out_scales + group_at, out_sums + group_at * (1 + terms), dim, terms
+            )
         else:
-            tl.store(out_at, result.to(out.dtype.element_ty), mask=inside)
+            tl.store(out + row.to(tl.int64) * out_stride + column, result.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -213,7 +208,7 @@ RMS_NORM = Kernel(
         Ptr("index", "i32", "read", shape="rows", optional="has_index"),
         Ptr("out", "out_dtype", "write", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
-        Ptr("out_sums", "f32", "write", shape="rows, 2 * dim / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, (1 + terms) * dim / 32", optional="out_dtype is i8"),
         I32("rows"),
         F32("eps"),
     ],
@@ -221,7 +216,7 @@ RMS_NORM = Kernel(
     select="rows",
     cost=Cost(
         bytes="rows * dim * (size_of(x_dtype) + terms * size_of(out_dtype)) + dim * size_of(weight_dtype)"
-        " + rows * 4 * has_index + (rows * (dim // 32) * 12 if out_dtype == 'i8' else 0)",
+        " + rows * 4 * has_index + (rows * (dim // 32) * (8 + 4 * terms) if out_dtype == 'i8' else 0)",
         operations="4 * rows * dim",
     ),
     reference=rms_norm_reference,

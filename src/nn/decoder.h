@@ -41,7 +41,7 @@ struct DecoderTypes {
 struct LinearInput {
   Buffer numbers;       // compute [max_rows, width]
   Buffer codes;         // i8 [max_rows, terms, width], for the largest number of terms
-  Buffer scales, sums;  // f32 [max_rows, width / 32], f32 [max_rows, 2 * width / 32]
+  Buffer scales, sums;  // f32 [max_rows, width / 32], f32 [max_rows, (1 + terms) * width / 32]
 };
 
 // Activations of a step; every step overwrites them.

@@ -97,7 +97,7 @@ Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, 
   const int64_t plane = rows * (width / ops::kCodeGroup) * int64_t{sizeof(float)};
   NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(terms * width)));
   NEREID_RETURN_IF_ERROR(make(input.scales, plane));
-  return make(input.sums, 2 * plane);
+  return make(input.sums, (1 + terms) * plane);
 }
 
 // Inputs of linear layers, each in the forms that some layer reads or that codes are made from.

@@ -13,7 +13,7 @@ void check_activation_rows(const ActivationRows& rows) {
   if (!codes) return;
   NEREID_CHECK((rows.terms() == 1 || rows.terms() == 2) &&
                    rows.values.dim(1) == rows.terms() * rows.columns() &&
-                   rows.sums.dim(1) == 2 * rows.scales.dim(1) &&
+                   rows.sums.dim(1) == (1 + rows.terms()) * rows.scales.dim(1) &&
                    rows.scales.dim(0) >= rows.rows() && rows.sums.dim(0) >= rows.rows(),
                "codes {}, scales {}, sums {}", rows.values.text(), rows.scales.text(),
                rows.sums.text());

@@ -22,7 +22,7 @@ constexpr int64_t code_stride(int64_t bytes) {
 struct ActivationRows {
   Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k], rows a stride apart
   Tensor scales;  // f32 [rows, k / 32] with codes, else empty
-  Tensor sums;    // f32 [rows, 2 * k / 32] with codes, else empty
+  Tensor sums;    // f32 [rows, (1 + terms) * k / 32] with codes, else empty
 
   ActivationRows() = default;
   ActivationRows(const Tensor& numbers) : values(numbers) {}  // NOLINT: numbers are such rows

@@ -216,13 +216,15 @@ llvm::Value* Emitter::load_pattern(const Access& access, llvm::Value* mask, llvm
   return concat(parts);
 }
 
-// Every lane on its own, or a hardware gather for 4- and 8-byte elements.
+// Every lane on its own, or a hardware gather for 4- and 8-byte elements; that of a few lanes takes longer than their
+// loads.
 llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm::Value* other,
                                   unsigned lanes) {
   llvm::Type* type = memory_type(access.element);
   llvm::Align align(access.align);
   unsigned size = element_bytes(access.element);
-  if (target_.has_avx512f && size >= 4 && lanes >= 4 && type->getScalarSizeInBits() >= 32) {
+  if (target_.has_avx512f && size >= 4 && lanes >= (mask ? 4 : 9) &&
+      type->getScalarSizeInBits() >= 32) {
     llvm::Value* all =
         mask ? mask : llvm::Constant::getAllOnesValue(widen(builder_.getInt1Ty(), lanes));
     llvm::Type* wide = widen(type, lanes);

@@ -7,6 +7,7 @@ namespace nereid::lower {
 namespace tt = mlir::triton;
 
 constexpr int64_t kLineBytes = 64;
+constexpr int64_t kMostWithoutLoop = 32;  // lines, one instruction each where their places are known
 constexpr int64_t kToSecondLevel = 2;  // locality: a tile per operand is much for the first
 
 static int64_t elements_of_line(tt::LoadOp op) {
@@ -54,7 +55,7 @@ void Emitter::advance_spread() {
 // Lines [first, first + count), counted row by row.
 void Emitter::emit_prefetch_lines(tt::LoadOp op, llvm::Value* first, int64_t count) {
   const auto shape = shape_of(op.getPtr());
-  emit_loop(i64(0), i64(count), i64(1), [&](llvm::Value* index) {
+  const auto ask = [&](llvm::Value* index) {
     llvm::Value* line = builder_.CreateAdd(first, index, "", true, true);
     llvm::Value* column = builder_.CreateURem(line, i64(row_lines(op)));
     llvm::Value* row = builder_.CreateUDiv(line, i64(row_lines(op)));
@@ -70,7 +71,12 @@ void Emitter::emit_prefetch_lines(tt::LoadOp op, llvm::Value* first, int64_t cou
     llvm::Value* address = lane_pointer(eval(op.getPtr(), point), 0);
     builder_.CreateIntrinsic(llvm::Intrinsic::prefetch, {address->getType()},
                              {address, i32(0), i32(kToSecondLevel), i32(1)});
-  });
+  };
+  if (count > kMostWithoutLoop) {
+    emit_loop(i64(0), i64(count), i64(1), ask);
+  } else {
+    for (int64_t index = 0; index < count; ++index) ask(i64(index));
+  }
 }
 
 }  // namespace nereid::lower
