@@ -116,8 +116,13 @@ Result<TargetInfo> make_target(std::string_view name) {
   else
     return error("--cpu: found target {}, expected x86-64 or aarch64", info.triple);
   // One long register width: keep LLVM from shrinking our 512-bit vectors to 256 bits.
-  if (info.has_avx512f) extra += extra.empty() ? "-prefer-256-bit" : ",-prefer-256-bit";
-  info.features = extra;
+  std::vector<std::string> without;
+  if (info.has_avx512f) without.emplace_back("-prefer-256-bit");
+  // LLVM shifts bytes by them, and on a Zen they share the pipes of products; shifts and masks do not.
+  if (enabled.contains("gfni") && llvm::StringRef(info.cpu).starts_with("znver"))
+    without.emplace_back("-gfni");
+  if (!extra.empty()) without.insert(without.begin(), extra);
+  info.features = llvm::join(without, ",");
   return info;
 }
 
