@@ -79,18 +79,30 @@ def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: 
 
 
 @triton.jit
+def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
+    """block_m, block_n of a program: neighbours share weights. With GROUP_M only so many blocks of rows at a time, whose
+    x then lies in a core's own cache, and launch after launch the same rows in the same core's."""
+    if GROUP_M == 0:
+        return pid % blocks_m, pid // blocks_m
+    else:
+        first = pid // (GROUP_M * blocks_n) * GROUP_M
+        here = tl.minimum(blocks_m - first, GROUP_M)
+        inside = pid % (GROUP_M * blocks_n)
+        return first + inside % here, inside // here
+
+
+@triton.jit
 def linear_kernel(
     x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
     out_dtype: tl.constexpr, terms: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    GROUP_M: tl.constexpr = 0,
 ):  # fmt: skip
-    pid = tl.program_id(0)
-    blocks_m = tl.cdiv(rows, BLOCK_M)
-    block_n = pid // blocks_m  # neighbours share weights
-    row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
+    block_m, block_n = _tile_of(tl.program_id(0), tl.cdiv(rows, BLOCK_M), (n + BLOCK_N - 1) // BLOCK_N, GROUP_M)
+    row = block_m * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = row < rows
-    all_inside = (pid % blocks_m + 1) * BLOCK_M <= rows
+    all_inside = (block_m + 1) * BLOCK_M <= rows
     local = tl.arange(0, BLOCK_N)
     # CPUs read panels of few rows side by side: memory gives more to two or four streams than to one.
     SIDE_BY_SIDE: tl.constexpr = DOT == 1 and bits == 16 and (BLOCK_N == 32 or (BLOCK_M <= 8 and n % BLOCK_N == 0))
@@ -127,14 +139,13 @@ def linear_kernel(
             )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)
-        first = pid % blocks_m
         acc = _row_times_panels(
-            x, codes, scales, mins, first, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+            x, codes, scales, mins, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
         )
         up = acc
         if gate != 0:
             up = _row_times_panels(
-                x, codes2, scales2, mins2, first, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+                x, codes2, scales2, mins2, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
             )
     column = block_n * BLOCK_N + local
     acc = gated(acc, up, bias, column, n, has_bias, gate)

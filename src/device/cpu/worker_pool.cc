@@ -113,11 +113,7 @@ void WorkerPool::run(std::span<const PoolWork> works) {
   }
   // Nobody reads these now: the last launch is closed, and all that had joined it are done.
   works_ = works;
-  if (progress_.size() < works.size()) progress_ = std::vector<Progress>(works.size());
-  for (size_t at = 0; at < works.size(); ++at) {
-    progress_[at].next.store(0, std::memory_order_relaxed);
-    progress_[at].done.store(0, std::memory_order_relaxed);
-  }
+  begin_shares();
   finished_.store(0, std::memory_order_relaxed);
   const uint32_t number = launch_number(state_.load(std::memory_order_relaxed)) + 1;
   state_.store(uint64_t{helpers} << kPlacesShift | number);
@@ -128,29 +124,64 @@ void WorkerPool::run(std::span<const PoolWork> works) {
   close_and_wait();
 }
 
+void WorkerPool::begin_shares() {
+  const auto threads = static_cast<uint32_t>(num_threads());
+  if (progress_.size() < works_.size()) {
+    constexpr size_t kPerLine = 64 / sizeof(uint32_t);
+    progress_ = std::vector<Progress>(works_.size());
+    next_stride_ = (works_.size() + kPerLine - 1) / kPerLine * kPerLine;
+    next_ = std::vector<std::atomic<uint32_t>>(threads * next_stride_);
+  }
+  for (size_t at = 0; at < works_.size(); ++at) {
+    progress_[at].claimed.store(0, std::memory_order_relaxed);
+    progress_[at].done.store(0, std::memory_order_relaxed);
+    for (uint32_t worker = 0; worker < threads; ++worker) {
+      next_[worker * next_stride_ + at].store(share_begin(worker, at), std::memory_order_relaxed);
+    }
+  }
+}
+
+uint32_t WorkerPool::share_begin(uint32_t worker, size_t at) const {
+  return static_cast<uint32_t>(uint64_t{works_[at].count} * worker /
+                               static_cast<uint32_t>(num_threads()));
+}
+
 // A thread that finds no range left takes one of the next work, if it can, before it waits for
 // programs of this one: it then knows what memory to ask for.
 void WorkerPool::run_works(uint32_t worker) {
   for (size_t at = 0; at < works_.size(); ++at) {
     const PoolWork& work = works_[at];
-    Range range = claim(at);
+    Range range = claim(worker, at);
     if (at > 0) wait_until_run(at - 1, range);
-    for (; !range.empty(); range = claim(at)) {
+    for (; !range.empty(); range = claim(worker, at)) {
       work.run(work.context, worker, range.begin, range.end);
       progress_[at].done.fetch_add(range.end - range.begin, std::memory_order_release);
     }
   }
 }
 
-WorkerPool::Range WorkerPool::claim(size_t at) {
-  const PoolWork& work = works_[at];
+// Of the worker's own share, or of one that has something left.
+WorkerPool::Range WorkerPool::claim(uint32_t worker, size_t at) {
   const auto threads = static_cast<uint32_t>(num_threads());
-  std::atomic<uint32_t>& next = progress_[at].next;
+  std::atomic<uint32_t>& claimed = progress_[at].claimed;
+  for (uint32_t step = 0; step < threads; ++step) {
+    if (claimed.load(std::memory_order_relaxed) == works_[at].count) return {};
+    const Range range = claim_of((worker + step) % threads, at);
+    if (range.empty()) continue;
+    claimed.fetch_add(range.end - range.begin, std::memory_order_relaxed);
+    return range;
+  }
+  return {};
+}
+
+WorkerPool::Range WorkerPool::claim_of(uint32_t owner, size_t at) {
+  const PoolWork& work = works_[at];
+  const uint32_t share_end = share_begin(owner + 1, at);
+  std::atomic<uint32_t>& next = next_[owner * next_stride_ + at];
   uint32_t begin = next.load(std::memory_order_relaxed);
-  while (begin < work.count) {
-    const uint32_t left = work.count - begin;
-    const uint32_t wanted =
-        work.shrinking ? std::max(work.chunk, left / (2 * threads)) : work.chunk;
+  while (begin < share_end) {
+    const uint32_t left = share_end - begin;
+    const uint32_t wanted = work.shrinking ? std::max(work.chunk, left / 2) : work.chunk;
     const uint32_t end = begin + std::min(wanted, left);
     if (next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
   }

@@ -5,6 +5,8 @@
 //   - nobody waits for a worker that has not begun: programs are handed out in chunks, and when the
 //     caller finds none left it closes the launch to those that come late (a core that another
 //     process has taken, a worker that still wakes up);
+//   - thread t of n begins with programs count * t / n and those behind them, launch after launch:
+//     what it wrote in the last one lies in its core's caches. Who is done takes of others' shares;
 //   - several launches in a row cost one opening and one closing. From one to the next a thread
 //     waits for programs that still run, and has the memory it needs next brought meanwhile.
 // Non-goals:
@@ -32,8 +34,8 @@ struct PoolWork {
   void* context = nullptr;
   uint32_t count = 0;  // at most 2^31 - 1
   uint32_t chunk = 1;  // size of a range; larger is cheaper, smaller evens out differences
-  // Ranges begin with half of a thread's equal share of what is left, and `chunk` is the smallest:
-  // long runs of neighbours, and little to wait for at the end.
+  // Ranges begin with half of what is left of a thread's share, and `chunk` is the smallest: long
+  // runs of neighbours, and little to wait for at the end.
   bool shrinking = false;
 };
 
@@ -65,8 +67,8 @@ class WorkerPool {
   };
   // Of one work, on a cache line of its own.
   struct alignas(64) Progress {
-    std::atomic<uint32_t> next = 0;  // first program not handed out
-    std::atomic<uint32_t> done = 0;  // programs that have run
+    std::atomic<uint32_t> claimed = 0;  // programs handed out
+    std::atomic<uint32_t> done = 0;     // programs that have run
   };
 
   WorkerPool() = default;
@@ -76,13 +78,19 @@ class WorkerPool {
   bool join(uint64_t state);
   uint32_t helpers_for(std::span<const PoolWork> works) const;
   void run_works(uint32_t worker);
-  Range claim(size_t at);
+  void begin_shares();
+  uint32_t share_begin(uint32_t worker, size_t at) const;
+  Range claim(uint32_t worker, size_t at);
+  Range claim_of(uint32_t owner, size_t at);
   void wait_until_run(size_t at, const Range& next);
   void close_and_wait();
 
   // Written by the caller before a launch opens, read by those who have joined it.
   std::span<const PoolWork> works_;
   std::vector<Progress> progress_;  // of each work, at least
+  // First programs not handed out: of thread t's share of work i at [t * next_stride_ + i].
+  std::vector<std::atomic<uint32_t>> next_;
+  size_t next_stride_ = 0;  // whole cache lines
   std::vector<std::thread> threads_;
   uint32_t spin_rounds_ = 0;
   std::atomic<bool> stopping_ = false;
