@@ -40,11 +40,12 @@ def encode_groups(v):
 
 
 @triton.jit
-def store_row_codes(v, codes, scales, sums, dim: tl.constexpr, TERMS: tl.constexpr):
-    """A row v f32 [groups, 32], zeros behind its `dim` columns, to where its codes, scales and sums begin."""
+def store_codes(v, codes, scales, sums, limit, first_group, dim: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr):
+    """Of a row, the groups v f32 [groups, 32] from first_group on; MASKED: those inside of dim. codes, scales and sums are
+    where the row's begin, and groups with a number beyond `limit` stand out."""
     GROUPS: tl.constexpr = dim // 32
-    group = tl.arange(0, v.shape[0])
-    inside = group < GROUPS
+    group = first_group + tl.arange(0, v.shape[0])
+    inside = group < GROUPS if MASKED else tl.full((v.shape[0],), 1, tl.int1)
     column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
     scaled, first, scale = encode_groups(v)
     total = tl.sum(first, axis=1)
@@ -52,8 +53,7 @@ def store_row_codes(v, codes, scales, sums, dim: tl.constexpr, TERMS: tl.constex
     tl.store(scales + group, scale, mask=inside)
     tl.store(sums + GROUPS + group, total, mask=inside)
     if TERMS == 2:
-        mean = tl.sum(tl.sum(v * v, axis=1), axis=0) * (1.0 / dim)
-        outstanding = scale * (127.0 / OUTSTANDING) > tl.sqrt(mean)
+        outstanding = scale * 127.0 > limit
         second = tl.where(outstanding[:, None], tl.floor((scaled - first) * SECOND + 0.5), 0.0)
         second_total = tl.sum(second, axis=1)
         tl.store(codes + dim + column, second.to(tl.int8), mask=inside[:, None])
@@ -65,21 +65,55 @@ def store_row_codes(v, codes, scales, sums, dim: tl.constexpr, TERMS: tl.constex
 
 
 @triton.jit
+def outstanding_limit(squares, dim: tl.constexpr):
+    """The `limit` of store_codes for a row whose squares add up to `squares`."""
+    return OUTSTANDING * tl.sqrt(squares * (1.0 / dim))
+
+
+@triton.jit
+def _groups(x, first_group, dim: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
+    """[WIDTH / 32, 32] of a row that begins at x, zeros behind its end."""
+    group = first_group + tl.arange(0, WIDTH // 32)
+    at = x + group[:, None] * 32 + tl.arange(0, 32)[None, :]
+    if MASKED:
+        return tl.load(at, mask=(group < dim // 32)[:, None], other=0.0).to(tl.float32)
+    else:
+        return tl.load(at).to(tl.float32)
+
+
+@triton.jit
+def _squares(v):
+    return tl.sum(tl.sum(v * v, axis=1), axis=0)
+
+
+@triton.jit
 def encode_rows_kernel(
     x, codes, scales, sums, rows,
     dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     GROUPS: tl.constexpr = dim // 32
+    WHOLE: tl.constexpr = dim // BLOCK * (BLOCK // 32)  # groups of blocks without a mask
+    REST: tl.constexpr = triton.next_power_of_2(dim % BLOCK)
+    MASKED: tl.constexpr = REST != dim % BLOCK
     program = tl.program_id(0) * ROWS
-    group = tl.arange(0, BLOCK // 32)
-    inside = group < GROUPS
-    column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
     for row in range(program, tl.minimum(program + ROWS, rows)):
         at = row.to(tl.int64)
-        v = tl.load(x + at * dim + column, mask=inside[:, None], other=0.0).to(tl.float32)
-        store_row_codes(
-            v, codes + at * out_stride, scales + at * GROUPS, sums + at * ((1 + terms) * GROUPS), dim, terms
-        )
+        x_row, codes_row, scales_row = x + at * dim, codes + at * out_stride, scales + at * GROUPS
+        sums_row = sums + at * ((1 + terms) * GROUPS)
+        limit = 0.0
+        if terms == 2:
+            squares = 0.0
+            for group in range(0, WHOLE, BLOCK // 32):
+                squares += _squares(_groups(x_row, group, dim, BLOCK, False))
+            if REST > 0:
+                squares += _squares(_groups(x_row, WHOLE, dim, REST, MASKED))
+            limit = outstanding_limit(squares, dim)
+        for group in range(0, WHOLE, BLOCK // 32):
+            block = _groups(x_row, group, dim, BLOCK, False)
+            store_codes(block, codes_row, scales_row, sums_row, limit, group, dim, terms, False)
+        if REST > 0:
+            rest = _groups(x_row, WHOLE, dim, REST, MASKED)
+            store_codes(rest, codes_row, scales_row, sums_row, limit, WHOLE, dim, terms, MASKED)
 
 
 def encode(x: np.ndarray, terms: int = 1) -> dict[str, np.ndarray]:

@@ -11,11 +11,49 @@ from kernels.activation_codes import (
     CODE_TOLERANCE_TWO,
     TERMS,
     encode,
+    outstanding_limit,
     planes_for,
-    store_row_codes,
+    store_codes,
     sums_tolerance,
 )
 from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
+
+
+@triton.jit
+def _block(at, column, dim: tl.constexpr, MASKED: tl.constexpr):
+    """f32 of a row that begins at `at`, zeros behind its end."""
+    if MASKED:
+        return tl.load(at + column, mask=column < dim, other=0.0).to(tl.float32)
+    else:
+        return tl.load(at + column).to(tl.float32)
+
+
+@triton.jit
+def _squares(x, weight, begin, dim: tl.constexpr, weighted: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
+    """Sums of x^2 and, if asked for, of (x * weight)^2 of the row's columns from `begin` on."""
+    column = begin + tl.arange(0, WIDTH)
+    v = _block(x, column, dim, MASKED)
+    result = v
+    if weighted:
+        result = v * _block(weight, column, dim, MASKED)
+    return tl.sum(v * v, axis=0), tl.sum(result * result, axis=0)
+
+
+@triton.jit
+def _store_block(
+    x, weight, out, out_scales, out_sums, scale, limit, begin,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
+    """x * scale * weight of the row's columns from `begin` on."""
+    column = begin + tl.arange(0, WIDTH)
+    result = _block(x, column, dim, MASKED) * scale * _block(weight, column, dim, MASKED)
+    if out_dtype == tl.int8:
+        groups = tl.reshape(result, (WIDTH // 32, 32))
+        store_codes(groups, out, out_scales, out_sums, limit, begin // 32, dim, terms, MASKED)
+    elif MASKED:
+        tl.store(out + column, result.to(out.dtype.element_ty), mask=column < dim)
+    else:
+        tl.store(out + column, result.to(out.dtype.element_ty))
 
 
 @triton.jit
@@ -23,25 +61,41 @@ def rms_norm_kernel(
     x, weight, index, out, out_scales, out_sums, rows, eps,
     out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    WHOLE: tl.constexpr = dim // BLOCK * BLOCK  # columns of blocks without a mask
+    REST: tl.constexpr = triton.next_power_of_2(dim % BLOCK)
+    MASKED: tl.constexpr = REST != dim % BLOCK
+    WEIGHTED: tl.constexpr = out_dtype == tl.int8 and terms == 2
     first = tl.program_id(0) * ROWS
-    column = tl.arange(0, BLOCK)
-    inside = column < dim
-    w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     for row in range(first, tl.minimum(first + ROWS, rows)):
         source = row.to(tl.int64)
         if has_index:
             source = tl.load(index + row).to(tl.int64)
-        v = tl.load(x + source * dim + column, mask=inside, other=0.0).to(tl.float32)
-        scale = tl.rsqrt(tl.sum(v * v, axis=0) / dim + eps)
-        result = v * scale * w
+        x_row = x + source * dim
+        squares, weighted = 0.0, 0.0
+        for begin in range(0, WHOLE, BLOCK):
+            plain, other = _squares(x_row, weight, begin, dim, WEIGHTED, BLOCK, False)
+            squares += plain
+            weighted += other
+        if REST > 0:
+            plain, other = _squares(x_row, weight, WHOLE, dim, WEIGHTED, REST, MASKED)
+            squares += plain
+            weighted += other
+        scale = tl.rsqrt(squares / dim + eps)
+        limit = outstanding_limit(weighted, dim) * scale
+        at = row.to(tl.int64)
+        out_row = out + at * out_stride
+        scales_row, sums_row = out_scales, out_sums
         if out_dtype == tl.int8:
-            group_at = row.to(tl.int64) * (dim // 32)
-            groups = tl.reshape(result, (BLOCK // 32, 32))
-            store_row_codes(
-                groups, out + row.to(tl.int64) * out_stride, out_scales + group_at, out_sums + group_at * (1 + terms), dim, terms
+            scales_row += at * (dim // 32)
+            sums_row += at * ((1 + terms) * (dim // 32))
+        for begin in range(0, WHOLE, BLOCK):
+            _store_block(
+                x_row, weight, out_row, scales_row, sums_row, scale, limit, begin, out_dtype, dim, terms, BLOCK, False
             )
-        else:
-            tl.store(out + row.to(tl.int64) * out_stride + column, result.to(out.dtype.element_ty), mask=inside)
+        if REST > 0:
+            _store_block(
+                x_row, weight, out_row, scales_row, sums_row, scale, limit, WHOLE, out_dtype, dim, terms, REST, MASKED
+            )
 
 
 @triton.jit
