@@ -127,15 +127,16 @@ def linear_kernel(
             )  # fmt: skip
     elif DOT == 1 or DOT == 4:
         # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
-        if DOT == 1 and k % BLOCK_K == 0 and all_inside:
+        REST_K: tl.constexpr = 64 if BLOCK_K > 64 and k % BLOCK_K != 0 else 0
+        if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
             acc, up = rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, True,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, True,
             )  # fmt: skip
         else:
             acc, up = rows_times_tiles(
                 x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, False,
+                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, False,
             )  # fmt: skip
     else:
         tl.static_assert(BLOCK_M == 1)

@@ -112,40 +112,63 @@ def _weights(
 
 
 @triton.jit
+def _add_tile(
+    acc, up, x_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr, STREAM: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """acc and up with the products of columns k0 .. k0 + BLOCK_K."""
+    kk = tl.arange(0, BLOCK_K)
+    if FULL:
+        xs = tl.load(x_at + k0 + kk[None, :])
+    else:
+        inside = row_inside[:, None]
+        if k % BLOCK_K != 0:
+            inside = inside & (k0 + kk < k)[None, :]
+        xs = tl.load(x_at + k0 + kk[None, :], mask=inside, other=0.0)
+    w = _weights(
+        codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+        xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
+    )  # fmt: skip
+    acc = tl.dot(xs, w, acc, input_precision="ieee")
+    if gate != 0:
+        w = _weights(
+            codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
+            xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
+        )  # fmt: skip
+        up = tl.dot(xs, w, up, input_precision="ieee")
+    return acc, up
+
+
+@triton.jit
 def rows_times_tiles(
     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
     x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
-    SIDE_BY_SIDE: tl.constexpr, FULL: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr, REST_K: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, for both weights of a gated layer. SIDE_BY_SIDE:
-    16-bit weights, and `panel` is the first of whole panels, all inside; else `panel` and `lane` are those of each
-    column. FULL: all rows are inside, and k % BLOCK_K == 0."""
+    """[rows, BLOCK_N] f32 by a matrix product per BLOCK_K columns, and for what is left of them, where REST_K is not 0,
+    per REST_K, for both weights of a gated layer. SIDE_BY_SIDE: 16-bit weights, and `panel` is the first of whole
+    panels, all inside; else `panel` and `lane` are those of each column. FULL: all rows are inside, and k is a multiple
+    of BLOCK_K, or of REST_K."""
     BLOCK_M: tl.constexpr = row.shape[0]
     # Asked for ahead where a few tiles of rows share the weights; widening them leaves more time for it.
     MOST: tl.constexpr = 16 if x.dtype.element_ty == code_dtype else 32
     STREAM: tl.constexpr = "evict_first" if DOT == 1 and BLOCK_M <= MOST and BLOCK_K <= 64 else ""
+    END: tl.constexpr = k // BLOCK_K * BLOCK_K if REST_K > 0 else (k + 31) // 32 * 32
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    kk = tl.arange(0, BLOCK_K)
-    x_at = x + row.to(tl.int64)[:, None] * x_stride + kk[None, :]
-    for k0 in range(0, (k + 31) // 32 * 32, BLOCK_K):
-        if FULL:
-            xs = tl.load(x_at + k0)
-        else:
-            inside = row_inside[:, None]
-            if k % BLOCK_K != 0:
-                inside = inside & (k0 + kk < k)[None, :]
-            xs = tl.load(x_at + k0, mask=inside, other=0.0)
-        w = _weights(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-            xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
+    x_at = x + row.to(tl.int64)[:, None] * x_stride
+    for k0 in range(0, END, BLOCK_K):
+        acc, up = _add_tile(
+            acc, up, x_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
+            k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
         )  # fmt: skip
-        acc = tl.dot(xs, w, acc, input_precision="ieee")
-        if gate != 0:
-            w = _weights(
-                codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
-                xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
+    if REST_K > 0:
+        for k0 in range(END, k, REST_K):
+            acc, up = _add_tile(
+                acc, up, x_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
+                k, bits, code_dtype, zero, group, has_min, gate, DOT, REST_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
             )  # fmt: skip
-            up = tl.dot(xs, w, up, input_precision="ieee")
     return acc, up
