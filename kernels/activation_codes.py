@@ -26,7 +26,7 @@ GROUP = 32
 
 
 SECOND = tl.constexpr(254)  # steps of the second codes in one of the first
-OUTSTANDING = tl.constexpr(4.0)  # a group with a number so many times as large as the row's numbers in the mean square
+OUTSTANDING = tl.constexpr(5.0)  # a group with a number so many times as large as the row's numbers in the mean square
 
 
 @triton.jit

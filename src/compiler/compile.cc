@@ -128,7 +128,7 @@ const std::vector<StageInfo>& compile_stages() {
       {"structure", "TTIR with branches turned into scf.if and scf.while"},
       {"inline", "TTIR without calls"},
       {"cleanup", "TTIR after canonicalisation, CSE and loop-invariant code motion"},
-      {"rewrite", "TTIR without tensor descriptors and scaled dots; dots of two terms as one"},
+      {"rewrite", "TTIR without tensor descriptors and scaled dots; dots of bytes without signs as one"},
       {"prefetch", "TTIR with loads that only ask for memory ahead of time"},
       {"lower", "LLVM IR as the lowering emits it"},
       {"optimize", "LLVM IR after LLVM's pipeline"},

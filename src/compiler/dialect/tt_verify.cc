@@ -273,7 +273,7 @@ LogicalResult DotOp::verify() {
   if (isa<FloatType>(a_type) != isa<FloatType>(b_type) ||
       isa<FloatType>(a_type) != isa<FloatType>(d_type))
     return emitOpError() << "mixes integers and floats: " << a << " and " << b << " to " << d;
-  // Integers may be of different widths, as front/two_term_dots.cc makes them.
+  // Integers may be of different widths, as front/unsigned_dots.cc makes them.
   if (isa<FloatType>(a_type) && element_bits(a_type) != element_bits(b_type))
     return emitOpError() << "of different widths: " << a << " and " << b;
   return success();

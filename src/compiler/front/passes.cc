@@ -89,7 +89,6 @@ mlir::LogicalResult clean_up(mlir::ModuleOp module) {
 
 mlir::LogicalResult rewrite_composites(mlir::ModuleOp module, const TargetInfo& target) {
   bool changed = false;
-  combine_two_term_dots(module, target);
   combine_unsigned_dots(module, target, changed);
   if (failed(rewrite_descriptors(module, changed)) || failed(rewrite_scaled_dots(module, changed)))
     return mlir::failure();

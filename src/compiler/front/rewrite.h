@@ -15,10 +15,6 @@ mlir::LogicalResult rewrite_descriptors(mlir::ModuleOp module, bool& changed);
 // tt.dot_scaled -> operands decoded to f32 and scaled, tt.dot.
 mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 
-// first * f + second as one dot, where both are dots of bytes with the same b: of a * f + a' in 16
-// bits. Where processors multiply bytes as 16-bit numbers anyway, that is half of the work.
-void combine_two_term_dots(mlir::ModuleOp module, const TargetInfo& target);
-
 // dot(a, u & 127) + 128 * dot(a, (u >> 7) & 1) as one dot of a and the bytes u without signs, where
 // an instruction takes them so.
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed);

@@ -50,9 +50,8 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   bool full_vectors = dot.n % (target_.vector_bytes / 4) == 0;
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
-    const bool wide_a = has_short_sums(target_) && from_a.isInteger(16);
     mlir::Value unsigned_b = target_.wants_unsigned_operand() ? widened_bytes(op.getB()) : nullptr;
-    bool bytes = (from_a.isInteger(8) || wide_a) && (unsigned_b || from_b.isInteger(8)) &&
+    bool bytes = from_a.isInteger(8) && (unsigned_b || from_b.isInteger(8)) &&
                  dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
@@ -60,7 +59,7 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
       if (unsigned_b) dot.b_value = unsigned_b;
       dot.compute = mlir::getElementTypeOrSelf(dot.b_value.getType());
       dot.unsigned_b = unsigned_b || is_never_negative(op.getB());
-      dot.words = has_short_sums(target_) && (wide_a || !dot.unsigned_b);
+      dot.words = has_short_sums(target_) && !dot.unsigned_b;
       dot.shifted_a = target_.wants_unsigned_operand() && !dot.unsigned_b;
       if (has_short_sums(target_) && !dot.words) {
         dot.short_steps = 32767 / (2 * 128 * std::max<int64_t>(largest_byte(op.getB()), 1));
@@ -122,18 +121,23 @@ void Emitter::emit_dot(tt::DotOp op) {
   Storage target = storage_of(*result);
   dot.d = converted ? temp_storage(result->shape, dot.accumulator) : target;
   dot.starts_from_zero = is_zero_constant(op.getC());
-  if (!dot.starts_from_zero && (converted || plan_.find(op.getC()) != result)) {
+  const bool elsewhere =
+      !dot.starts_from_zero && (converted || plan_.find(op.getC()) != result);
+  dot.starts_in_place = elsewhere && !converted && dot.batch == 1 && dot.lanes > 1;
+  const auto bring_start = [&] {
     NestShape nest = plan_nest(result->shape, {op.getC()});
     emit_nest(nest, [&](const Point& point) {
       Lanes value = eval(op.getC(), point);
       if (converted) value = convert_lanes(value, to, dot.accumulator, point.lanes);
       store_storage(dot.d, point, value);
     });
-  }
+  };
+  if (elsewhere && !dot.starts_in_place) bring_start();
   auto one_batch = [&](Value* batch) {
     dot.batch_coord = {.base = batch, .align = 1};
     choose_operands(dot);
     if (dot.inner_product) {
+      if (dot.starts_in_place) bring_start();
       emit_inner_product(dot);
     } else {
       pack_operands(dot);

@@ -35,6 +35,7 @@ struct DotPlan {
   mlir::Type compute;  // type of the operands in the inner loop
   mlir::Type accumulator;
   bool starts_from_zero = false;
+  bool starts_in_place = false;  // c is evaluated where the inner loop begins, not in d before
   bool batched = false;     // operands have the batch dimension
   mlir::Value b_value;      // what b is read from: the op's b, or the bytes that it widens
   bool unsigned_b = false;  // kInt8: b has no negative elements
@@ -44,7 +45,7 @@ struct DotPlan {
   // kInt8 by vpmaddubsw: so many of its 16-bit sums of two products can be added up in 16 bits.
   int64_t short_steps = 1;
   // kInt8 by vpmaddwd: operands are read as 16-bit numbers, a quad as two pairs, the one of its
-  // even elements first. a may have 16 bits from the start.
+  // even elements first.
   bool words = false;
 
   int64_t block_rows = 1;      // of accumulators

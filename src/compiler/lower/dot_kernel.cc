@@ -80,6 +80,11 @@ Value* Emitter::dot_start(const DotPlan& dot, Value* m, Value* n_block) {
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
   llvm::Align align(element_bytes(dot.accumulator));
   if (dot.starts_from_zero) return llvm::Constant::getNullValue(type);
+  if (dot.starts_in_place) {
+    const Coord row{.base = m, .align = 1};
+    const Coord columns = scaled_coord(n_block, dot.lanes, steps(dot.lanes));
+    return vector_of(eval(dot.op.getC(), dot.point({row, columns}, dot.lanes)), dot.lanes);
+  }
   return builder_.CreateAlignedLoad(type, d_address(dot, m, n_block), align);
 }
 
@@ -244,7 +249,7 @@ void Emitter::emit_outer_product(DotPlan& dot) {
               [&](Value* m) { dot_block(dot, m, n_block, fewer + 1, columns); });
     emit_loop(i64(end_of_more), i64(dot.rows), i64(fewer),
               [&](Value* m) { dot_block(dot, m, n_block, fewer, columns); });
-    if (dot.starts_from_zero) clear_dead_rows(dot, n_block, columns);
+    if (dot.starts_from_zero || dot.starts_in_place) clear_dead_rows(dot, n_block, columns);
   });
 }
 
