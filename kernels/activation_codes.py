@@ -92,9 +92,9 @@ def encode_rows_kernel(
     dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     GROUPS: tl.constexpr = dim // 32
-    WHOLE: tl.constexpr = dim // BLOCK * (BLOCK // 32)  # groups of blocks without a mask
-    REST: tl.constexpr = triton.next_power_of_2(dim % BLOCK)
-    MASKED: tl.constexpr = REST != dim % BLOCK
+    WHOLE: tl.constexpr = (dim - 1) // BLOCK * (BLOCK // 32)  # groups of blocks before the last one
+    REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE * 32)
+    MASKED: tl.constexpr = REST != dim - WHOLE * 32
     program = tl.program_id(0) * ROWS
     for row in range(program, tl.minimum(program + ROWS, rows)):
         at = row.to(tl.int64)
@@ -105,15 +105,13 @@ def encode_rows_kernel(
             squares = 0.0
             for group in range(0, WHOLE, BLOCK // 32):
                 squares += _squares(_groups(x_row, group, dim, BLOCK, False))
-            if REST > 0:
-                squares += _squares(_groups(x_row, WHOLE, dim, REST, MASKED))
+            squares += _squares(_groups(x_row, WHOLE, dim, REST, MASKED))
             limit = outstanding_limit(squares, dim)
         for group in range(0, WHOLE, BLOCK // 32):
             block = _groups(x_row, group, dim, BLOCK, False)
             store_codes(block, codes_row, scales_row, sums_row, limit, group, dim, terms, False)
-        if REST > 0:
-            rest = _groups(x_row, WHOLE, dim, REST, MASKED)
-            store_codes(rest, codes_row, scales_row, sums_row, limit, WHOLE, dim, terms, MASKED)
+        rest = _groups(x_row, WHOLE, dim, REST, MASKED)
+        store_codes(rest, codes_row, scales_row, sums_row, limit, WHOLE, dim, terms, MASKED)
 
 
 def encode(x: np.ndarray, terms: int = 1) -> dict[str, np.ndarray]:

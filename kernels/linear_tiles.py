@@ -118,15 +118,14 @@ def _add_tile(
     has_min: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
     SIDE_BY_SIDE: tl.constexpr, STREAM: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """acc and up with the products of columns k0 .. k0 + BLOCK_K."""
-    kk = tl.arange(0, BLOCK_K)
+    """acc and up with the products of columns k0 .. k0 + BLOCK_K; x_at: where the first BLOCK_K of x are."""
     if FULL:
-        xs = tl.load(x_at + k0 + kk[None, :])
+        xs = tl.load(x_at + k0)
     else:
         inside = row_inside[:, None]
         if k % BLOCK_K != 0:
-            inside = inside & (k0 + kk < k)[None, :]
-        xs = tl.load(x_at + k0 + kk[None, :], mask=inside, other=0.0)
+            inside = inside & (k0 + tl.arange(0, BLOCK_K) < k)[None, :]
+        xs = tl.load(x_at + k0, mask=inside, other=0.0)
     w = _weights(
         codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
         xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
@@ -159,16 +158,18 @@ def rows_times_tiles(
     END: tl.constexpr = k // BLOCK_K * BLOCK_K if REST_K > 0 else (k + 31) // 32 * 32
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    x_at = x + row.to(tl.int64)[:, None] * x_stride
+    row_at = x + row.to(tl.int64)[:, None] * x_stride
+    x_at = row_at + tl.arange(0, BLOCK_K)[None, :]
     for k0 in range(0, END, BLOCK_K):
         acc, up = _add_tile(
             acc, up, x_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
             k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
         )  # fmt: skip
     if REST_K > 0:
+        rest_at = row_at + tl.arange(0, REST_K)[None, :]
         for k0 in range(END, k, REST_K):
             acc, up = _add_tile(
-                acc, up, x_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
+                acc, up, rest_at, codes, scales, mins, codes2, scales2, mins2, row_inside, panel, lane, k0,
                 k, bits, code_dtype, zero, group, has_min, gate, DOT, REST_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
             )  # fmt: skip
     return acc, up

@@ -20,8 +20,9 @@ from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel,
 
 
 @triton.jit
-def _block(at, column, dim: tl.constexpr, MASKED: tl.constexpr):
-    """f32 of a row that begins at `at`, zeros behind its end."""
+def _block(at, begin, dim: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
+    """f32 [WIDTH] of a row of dim numbers that begins at `at`, zeros behind its end."""
+    column = begin + tl.arange(0, WIDTH)
     if MASKED:
         return tl.load(at + column, mask=column < dim, other=0.0).to(tl.float32)
     else:
@@ -29,24 +30,20 @@ def _block(at, column, dim: tl.constexpr, MASKED: tl.constexpr):
 
 
 @triton.jit
-def _squares(x, weight, begin, dim: tl.constexpr, weighted: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
-    """Sums of x^2 and, if asked for, of (x * weight)^2 of the row's columns from `begin` on."""
-    column = begin + tl.arange(0, WIDTH)
-    v = _block(x, column, dim, MASKED)
-    result = v
-    if weighted:
-        result = v * _block(weight, column, dim, MASKED)
+def _squares(v, w, weighted: tl.constexpr):
+    """Sums of v^2 and, if asked for, of (v w)^2."""
+    result = v * w if weighted else v
     return tl.sum(v * v, axis=0), tl.sum(result * result, axis=0)
 
 
 @triton.jit
 def _store_block(
-    x, weight, out, out_scales, out_sums, scale, limit, begin,
-    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr,
+    result, out, out_scales, out_sums, limit, begin,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
-    """x * scale * weight of the row's columns from `begin` on."""
+    """The row's columns from `begin` on."""
+    WIDTH: tl.constexpr = result.shape[0]
     column = begin + tl.arange(0, WIDTH)
-    result = _block(x, column, dim, MASKED) * scale * _block(weight, column, dim, MASKED)
     if out_dtype == tl.int8:
         groups = tl.reshape(result, (WIDTH // 32, 32))
         store_codes(groups, out, out_scales, out_sums, limit, begin // 32, dim, terms, MASKED)
@@ -61,41 +58,40 @@ def rms_norm_kernel(
     x, weight, index, out, out_scales, out_sums, rows, eps,
     out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    WHOLE: tl.constexpr = dim // BLOCK * BLOCK  # columns of blocks without a mask
-    REST: tl.constexpr = triton.next_power_of_2(dim % BLOCK)
-    MASKED: tl.constexpr = REST != dim % BLOCK
-    WEIGHTED: tl.constexpr = out_dtype == tl.int8 and terms == 2
+    WHOLE: tl.constexpr = (dim - 1) // BLOCK * BLOCK  # columns of blocks before the last one
+    REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE)
+    MASKED: tl.constexpr = REST != dim - WHOLE
+    FINE: tl.constexpr = out_dtype == tl.int8 and terms == 2
     first = tl.program_id(0) * ROWS
     for row in range(first, tl.minimum(first + ROWS, rows)):
         source = row.to(tl.int64)
         if has_index:
             source = tl.load(index + row).to(tl.int64)
         x_row = x + source * dim
-        squares, weighted = 0.0, 0.0
-        for begin in range(0, WHOLE, BLOCK):
-            plain, other = _squares(x_row, weight, begin, dim, WEIGHTED, BLOCK, False)
-            squares += plain
-            weighted += other
-        if REST > 0:
-            plain, other = _squares(x_row, weight, WHOLE, dim, WEIGHTED, REST, MASKED)
-            squares += plain
-            weighted += other
-        scale = tl.rsqrt(squares / dim + eps)
-        limit = outstanding_limit(weighted, dim) * scale
         at = row.to(tl.int64)
-        out_row = out + at * out_stride
-        scales_row, sums_row = out_scales, out_sums
+        out_row, scales_row, sums_row = out + at * out_stride, out_scales, out_sums
         if out_dtype == tl.int8:
             scales_row += at * (dim // 32)
             sums_row += at * ((1 + terms) * (dim // 32))
+        squares, weighted = 0.0, 0.0
         for begin in range(0, WHOLE, BLOCK):
-            _store_block(
-                x_row, weight, out_row, scales_row, sums_row, scale, limit, begin, out_dtype, dim, terms, BLOCK, False
-            )
-        if REST > 0:
-            _store_block(
-                x_row, weight, out_row, scales_row, sums_row, scale, limit, WHOLE, out_dtype, dim, terms, REST, MASKED
-            )
+            block = _block(x_row, begin, dim, BLOCK, False)
+            plain, other = _squares(block, _block(weight, begin, dim, BLOCK, False), FINE)
+            squares += plain
+            weighted += other
+        rest = _block(x_row, WHOLE, dim, REST, MASKED)
+        rest_weight = _block(weight, WHOLE, dim, REST, MASKED)
+        plain, other = _squares(rest, rest_weight, FINE)
+        squares += plain
+        weighted += other
+        scale = tl.rsqrt(squares / dim + eps)
+        limit = outstanding_limit(weighted, dim) * scale
+        for begin in range(0, WHOLE, BLOCK):
+            block = _block(x_row, begin, dim, BLOCK, False) * scale * _block(weight, begin, dim, BLOCK, False)
+            _store_block(block, out_row, scales_row, sums_row, limit, begin, out_dtype, dim, terms, False)
+        _store_block(
+            rest * scale * rest_weight, out_row, scales_row, sums_row, limit, WHOLE, out_dtype, dim, terms, MASKED
+        )
 
 
 @triton.jit
