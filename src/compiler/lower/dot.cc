@@ -51,8 +51,8 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   if (to.isInteger()) {
     dot.accumulator = to.getIntOrFloatBitWidth() < 32 ? mlir::Type(i32_type) : to;
     mlir::Value unsigned_b = target_.wants_unsigned_operand() ? widened_bytes(op.getB()) : nullptr;
-    bool bytes = from_a.isInteger(8) && (unsigned_b || from_b.isInteger(8)) &&
-                 dot.accumulator.isInteger(32);
+    bool bytes =
+        from_a.isInteger(8) && (unsigned_b || from_b.isInteger(8)) && dot.accumulator.isInteger(32);
     if (bytes && has_byte_dot(target_) && full_vectors && dot.k % 4 == 0) {
       dot.kind = DotKind::kInt8;
       dot.group = 4;
@@ -121,8 +121,7 @@ void Emitter::emit_dot(tt::DotOp op) {
   Storage target = storage_of(*result);
   dot.d = converted ? temp_storage(result->shape, dot.accumulator) : target;
   dot.starts_from_zero = is_zero_constant(op.getC());
-  const bool elsewhere =
-      !dot.starts_from_zero && (converted || plan_.find(op.getC()) != result);
+  const bool elsewhere = !dot.starts_from_zero && (converted || plan_.find(op.getC()) != result);
   dot.starts_in_place = elsewhere && !converted && dot.batch == 1 && dot.lanes > 1;
   const auto bring_start = [&] {
     NestShape nest = plan_nest(result->shape, {op.getC()});

@@ -36,9 +36,9 @@ struct DotPlan {
   mlir::Type accumulator;
   bool starts_from_zero = false;
   bool starts_in_place = false;  // c is evaluated where the inner loop begins, not in d before
-  bool batched = false;     // operands have the batch dimension
-  mlir::Value b_value;      // what b is read from: the op's b, or the bytes that it widens
-  bool unsigned_b = false;  // kInt8: b has no negative elements
+  bool batched = false;          // operands have the batch dimension
+  mlir::Value b_value;           // what b is read from: the op's b, or the bytes that it widens
+  bool unsigned_b = false;       // kInt8: b has no negative elements
   // kInt8 by vpdpbusd, which wants one unsigned operand, where b is not: a is, as a + 128, and 128
   // times the column sums of b are taken off again.
   bool shifted_a = false;

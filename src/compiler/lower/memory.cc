@@ -216,8 +216,8 @@ llvm::Value* Emitter::load_pattern(const Access& access, llvm::Value* mask, llvm
   return concat(parts);
 }
 
-// Every lane on its own, or a hardware gather for 4- and 8-byte elements; that of a few lanes takes longer than their
-// loads.
+// Every lane on its own, or a hardware gather for 4- and 8-byte elements; that of a few lanes takes
+// longer than their loads.
 llvm::Value* Emitter::load_gather(const Access& access, llvm::Value* mask, llvm::Value* other,
                                   unsigned lanes) {
   llvm::Type* type = memory_type(access.element);

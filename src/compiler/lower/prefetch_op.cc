@@ -7,7 +7,8 @@ namespace nereid::lower {
 namespace tt = mlir::triton;
 
 constexpr int64_t kLineBytes = 64;
-constexpr int64_t kMostWithoutLoop = 32;  // lines, one instruction each where their places are known
+constexpr int64_t kMostWithoutLoop =
+    32;                                // lines, one instruction each where their places are known
 constexpr int64_t kToSecondLevel = 2;  // locality: a tile per operand is much for the first
 
 static int64_t elements_of_line(tt::LoadOp op) {
