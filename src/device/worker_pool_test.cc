@@ -62,6 +62,41 @@ struct Step {
   }
 };
 
+// Where each worker began; nobody takes a second range before all have one.
+struct Beginnings {
+  std::vector<std::atomic<int64_t>> first;
+  std::atomic<int> begun = 0;
+
+  explicit Beginnings(int threads) : first(static_cast<size_t>(threads)) {
+    for (auto& at : first) at = -1;
+  }
+
+  static void run(void* context, uint32_t worker, uint32_t begin, uint32_t /*end*/) {
+    auto& self = *static_cast<Beginnings*>(context);
+    if (self.first.at(worker) >= 0) return;
+    self.first[worker] = begin;
+    ++self.begun;
+    while (self.begun < static_cast<int>(self.first.size())) std::this_thread::yield();
+  }
+};
+
+TEST(WorkerPool, ThreadsBeginWithSharesOfTheirOwn) {
+  for (const int threads : {2, 3, 5}) {
+    auto pool = make_pool(threads);
+    for (const bool shrinking : {false, true}) {
+      Beginnings seen(threads);
+      pool->run({.run = Beginnings::run,
+                 .context = &seen,
+                 .count = 1000,
+                 .chunk = 3,
+                 .shrinking = shrinking});
+      for (int worker = 0; worker < threads; ++worker) {
+        EXPECT_EQ(seen.first[static_cast<size_t>(worker)], 1000 * worker / threads) << threads;
+      }
+    }
+  }
+}
+
 TEST(WorkerPool, WorksInARowWaitForEachOther) {
   std::mt19937 random(11);
   for (const int threads : {1, 2, 4}) {
