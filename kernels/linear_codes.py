@@ -53,6 +53,21 @@ def _of_rows(at, row_inside, FULL: tl.constexpr):
 
 
 @triton.jit
+def _group_product(
+    x_at, sum_at, code, row_inside, zero: tl.constexpr, unsigned: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr
+):
+    """f32 [rows, 32], whole numbers: one group of x at x_at times codes less `zero`; sum_at: the sums of x there."""
+    if FULL:
+        xs = tl.load(x_at)
+    else:
+        xs = tl.load(x_at, mask=row_inside[:, None], other=0)
+    start = tl.zeros((xs.shape[0], 32), dtype=tl.int32)
+    if zero != 0:
+        start += _of_rows(sum_at, row_inside, FULL).to(tl.int32) * (0 - zero)
+    return _byte_product(xs, code, start, unsigned, DOT).to(tl.float32)
+
+
+@triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
@@ -66,7 +81,7 @@ def _rows_times_codes(
     GROUPS: tl.constexpr = k // group
     UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
     # Of numbers where weights have a minimum; where all have one zero, of codes: it is taken off in integers.
-    WHOLE: tl.constexpr = zero != 0 and not has_min
+    WHOLE: tl.constexpr = 0 if has_min else zero
     tl.static_assert(group == 32 or (zero == 0 and not has_min))
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
@@ -79,17 +94,12 @@ def _rows_times_codes(
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for g in range(0, GROUPS):
         code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
-        if FULL:
-            xs = tl.load(x_at + g * group)
-        else:
-            xs = tl.load(x_at + g * group, mask=row_inside[:, None], other=0)
         x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
-        start = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
-        if WHOLE:
-            start += _of_rows(x_sum_at + k // 32 + g, row_inside, FULL).to(tl.int32) * (0 - zero)
-        product = _byte_product(xs, code, start, UNSIGNED, DOT)
+        product = _group_product(
+            x_at + g * group, x_sum_at + k // 32 + g, code, row_inside, WHOLE, UNSIGNED, DOT, FULL
+        )
         scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-        acc += product.to(tl.float32) * (x_scale * scale[None, :])
+        acc += product * (x_scale * scale[None, :])
         if has_min:
             offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
             if zero != 0:
@@ -105,17 +115,12 @@ def _rows_times_codes(
             # -0.0 too says that there are second codes.
             if tl.max((second_sum.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
                 code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, "")
-                if FULL:
-                    xs = tl.load(x_at + k + g * group)
-                else:
-                    xs = tl.load(x_at + k + g * group, mask=row_inside[:, None], other=0)
-                start = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
-                if WHOLE:
-                    start += _of_rows(second_sum_at + g, row_inside, FULL).to(tl.int32) * (0 - zero)
-                product = _byte_product(xs, code, start, UNSIGNED, DOT)
+                product = _group_product(
+                    x_at + k + g * group, second_sum_at + g, code, row_inside, WHOLE, UNSIGNED, DOT, FULL
+                )
                 scale = tl.load(scale_at + g * 32).to(tl.float32) * (1.0 / SECOND)
                 x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
-                acc += product.to(tl.float32) * (x_scale * scale[None, :])
+                acc += product * (x_scale * scale[None, :])
     return acc
 
 
