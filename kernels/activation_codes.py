@@ -40,14 +40,15 @@ def encode_groups(v):
 
 
 @triton.jit
-def store_codes(v, codes, scales, sums, limit, first_group, dim: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr):
-    """Of a row, the groups v f32 [groups, 32] from first_group on; MASKED: those inside of dim. codes, scales and sums are
-    where the row's begin, and groups with a number beyond `limit` stand out."""
+def store_codes(v, codes, scales, sums, limit, begin, dim: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr):
+    """Of a row, v f32 [columns] from column `begin` on; MASKED: those inside of dim. codes, scales and sums are where the
+    row's begin, and groups with a number beyond `limit` stand out."""
     GROUPS: tl.constexpr = dim // 32
-    group = first_group + tl.arange(0, v.shape[0])
-    inside = group < GROUPS if MASKED else tl.full((v.shape[0],), 1, tl.int1)
+    HERE: tl.constexpr = v.shape[0] // 32
+    group = begin // 32 + tl.arange(0, HERE)
+    inside = group < GROUPS if MASKED else tl.full((HERE,), 1, tl.int1)
     column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
-    scaled, first, scale = encode_groups(v)
+    scaled, first, scale = encode_groups(tl.reshape(v, (HERE, 32)))
     total = tl.sum(first, axis=1)
     tl.store(codes + column, first.to(tl.int8), mask=inside[:, None])
     tl.store(scales + group, scale, mask=inside)
@@ -71,19 +72,13 @@ def outstanding_limit(squares, dim: tl.constexpr):
 
 
 @triton.jit
-def _groups(x, first_group, dim: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
-    """[WIDTH / 32, 32] of a row that begins at x, zeros behind its end."""
-    group = first_group + tl.arange(0, WIDTH // 32)
-    at = x + group[:, None] * 32 + tl.arange(0, 32)[None, :]
+def row_block(at, begin, dim: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
+    """f32 [WIDTH] from column `begin` on of a row of dim numbers that begins at `at`, zeros behind its end."""
+    column = begin + tl.arange(0, WIDTH)
     if MASKED:
-        return tl.load(at, mask=(group < dim // 32)[:, None], other=0.0).to(tl.float32)
+        return tl.load(at + column, mask=column < dim, other=0.0).to(tl.float32)
     else:
-        return tl.load(at).to(tl.float32)
-
-
-@triton.jit
-def _squares(v):
-    return tl.sum(tl.sum(v * v, axis=1), axis=0)
+        return tl.load(at + column).to(tl.float32)
 
 
 @triton.jit
@@ -92,25 +87,26 @@ def encode_rows_kernel(
     dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     GROUPS: tl.constexpr = dim // 32
-    WHOLE: tl.constexpr = (dim - 1) // BLOCK * (BLOCK // 32)  # groups of blocks before the last one
-    REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE * 32)
-    MASKED: tl.constexpr = REST != dim - WHOLE * 32
+    WHOLE: tl.constexpr = (dim - 1) // BLOCK * BLOCK  # columns of blocks before the last one
+    REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE)
+    MASKED: tl.constexpr = REST != dim - WHOLE
     program = tl.program_id(0) * ROWS
     for row in range(program, tl.minimum(program + ROWS, rows)):
         at = row.to(tl.int64)
         x_row, codes_row, scales_row = x + at * dim, codes + at * out_stride, scales + at * GROUPS
         sums_row = sums + at * ((1 + terms) * GROUPS)
+        rest = row_block(x_row, WHOLE, dim, REST, MASKED)
         limit = 0.0
         if terms == 2:
             squares = 0.0
-            for group in range(0, WHOLE, BLOCK // 32):
-                squares += _squares(_groups(x_row, group, dim, BLOCK, False))
-            squares += _squares(_groups(x_row, WHOLE, dim, REST, MASKED))
+            for begin in range(0, WHOLE, BLOCK):
+                block = row_block(x_row, begin, dim, BLOCK, False)
+                squares += tl.sum(block * block, axis=0)
+            squares += tl.sum(rest * rest, axis=0)
             limit = outstanding_limit(squares, dim)
-        for group in range(0, WHOLE, BLOCK // 32):
-            block = _groups(x_row, group, dim, BLOCK, False)
-            store_codes(block, codes_row, scales_row, sums_row, limit, group, dim, terms, False)
-        rest = _groups(x_row, WHOLE, dim, REST, MASKED)
+        for begin in range(0, WHOLE, BLOCK):
+            block = row_block(x_row, begin, dim, BLOCK, False)
+            store_codes(block, codes_row, scales_row, sums_row, limit, begin, dim, terms, False)
         store_codes(rest, codes_row, scales_row, sums_row, limit, WHOLE, dim, terms, MASKED)
 
 

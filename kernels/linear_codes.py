@@ -80,8 +80,8 @@ def _rows_times_codes(
     WORDS: tl.constexpr = group * bits // 32
     GROUPS: tl.constexpr = k // group
     UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
-    # Of numbers where weights have a minimum; where all have one zero, of codes: it is taken off in integers.
-    WHOLE: tl.constexpr = 0 if has_min else zero
+    # Where weights have no minimum, their one zero is taken off in integers, else with the minimum.
+    WHOLE_ZERO: tl.constexpr = 0 if has_min else zero
     tl.static_assert(group == 32 or (zero == 0 and not has_min))
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
@@ -96,7 +96,7 @@ def _rows_times_codes(
         code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
         x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
         product = _group_product(
-            x_at + g * group, x_sum_at + k // 32 + g, code, row_inside, WHOLE, UNSIGNED, DOT, FULL
+            x_at + g * group, x_sum_at + k // 32 + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
         )
         scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
         acc += product * (x_scale * scale[None, :])
@@ -116,7 +116,7 @@ def _rows_times_codes(
             if tl.max((second_sum.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
                 code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, "")
                 product = _group_product(
-                    x_at + k + g * group, second_sum_at + g, code, row_inside, WHOLE, UNSIGNED, DOT, FULL
+                    x_at + k + g * group, second_sum_at + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
                 )
                 scale = tl.load(scale_at + g * 32).to(tl.float32) * (1.0 / SECOND)
                 x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)

@@ -13,27 +13,11 @@ from kernels.activation_codes import (
     encode,
     outstanding_limit,
     planes_for,
+    row_block,
     store_codes,
     sums_tolerance,
 )
 from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
-
-
-@triton.jit
-def _block(at, begin, dim: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr):
-    """f32 [WIDTH] of a row of dim numbers that begins at `at`, zeros behind its end."""
-    column = begin + tl.arange(0, WIDTH)
-    if MASKED:
-        return tl.load(at + column, mask=column < dim, other=0.0).to(tl.float32)
-    else:
-        return tl.load(at + column).to(tl.float32)
-
-
-@triton.jit
-def _squares(v, w, weighted: tl.constexpr):
-    """Sums of v^2 and, if asked for, of (v w)^2."""
-    result = v * w if weighted else v
-    return tl.sum(v * v, axis=0), tl.sum(result * result, axis=0)
 
 
 @triton.jit
@@ -42,11 +26,9 @@ def _store_block(
     out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """The row's columns from `begin` on."""
-    WIDTH: tl.constexpr = result.shape[0]
-    column = begin + tl.arange(0, WIDTH)
+    column = begin + tl.arange(0, result.shape[0])
     if out_dtype == tl.int8:
-        groups = tl.reshape(result, (WIDTH // 32, 32))
-        store_codes(groups, out, out_scales, out_sums, limit, begin // 32, dim, terms, MASKED)
+        store_codes(result, out, out_scales, out_sums, limit, begin, dim, terms, MASKED)
     elif MASKED:
         tl.store(out + column, result.to(out.dtype.element_ty), mask=column < dim)
     else:
@@ -73,21 +55,24 @@ def rms_norm_kernel(
         if out_dtype == tl.int8:
             scales_row += at * (dim // 32)
             sums_row += at * ((1 + terms) * (dim // 32))
-        squares, weighted = 0.0, 0.0
+        squares, weighted_squares = 0.0, 0.0
         for begin in range(0, WHOLE, BLOCK):
-            block = _block(x_row, begin, dim, BLOCK, False)
-            plain, other = _squares(block, _block(weight, begin, dim, BLOCK, False), FINE)
-            squares += plain
-            weighted += other
-        rest = _block(x_row, WHOLE, dim, REST, MASKED)
-        rest_weight = _block(weight, WHOLE, dim, REST, MASKED)
-        plain, other = _squares(rest, rest_weight, FINE)
-        squares += plain
-        weighted += other
+            block = row_block(x_row, begin, dim, BLOCK, False)
+            squares += tl.sum(block * block, axis=0)
+            if FINE:
+                block *= row_block(weight, begin, dim, BLOCK, False)
+                weighted_squares += tl.sum(block * block, axis=0)
+        rest = row_block(x_row, WHOLE, dim, REST, MASKED)
+        rest_weight = row_block(weight, WHOLE, dim, REST, MASKED)
+        squares += tl.sum(rest * rest, axis=0)
         scale = tl.rsqrt(squares / dim + eps)
-        limit = outstanding_limit(weighted, dim) * scale
+        limit = 0.0
+        if FINE:
+            weighted = rest * rest_weight
+            weighted_squares += tl.sum(weighted * weighted, axis=0)
+            limit = outstanding_limit(weighted_squares, dim) * scale
         for begin in range(0, WHOLE, BLOCK):
-            block = _block(x_row, begin, dim, BLOCK, False) * scale * _block(weight, begin, dim, BLOCK, False)
+            block = row_block(x_row, begin, dim, BLOCK, False) * scale * row_block(weight, begin, dim, BLOCK, False)
             _store_block(block, out_row, scales_row, sums_row, limit, begin, out_dtype, dim, terms, False)
         _store_block(
             rest * scale * rest_weight, out_row, scales_row, sums_row, limit, WHOLE, out_dtype, dim, terms, MASKED

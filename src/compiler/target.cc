@@ -118,8 +118,8 @@ Result<TargetInfo> make_target(std::string_view name) {
   // One long register width: keep LLVM from shrinking our 512-bit vectors to 256 bits.
   std::vector<std::string> without;
   if (info.has_avx512f) without.emplace_back("-prefer-256-bit");
-  // LLVM shifts bytes by them, and on a Zen they share the pipes of products; shifts and masks do
-  // not.
+  // LLVM shifts bytes by its instructions. On a Zen these share the pipes of products, which shifts
+  // and masks do not.
   if (enabled.contains("gfni") && llvm::StringRef(info.cpu).starts_with("znver"))
     without.emplace_back("-gfni");
   if (!extra.empty()) without.insert(without.begin(), extra);

@@ -1,4 +1,4 @@
-// Rows of activations as linear layers take them: numbers, or 8-bit codes with a scale and two sums
+// Rows of activations as linear layers take them: numbers, or 8-bit codes with a scale and sums
 // for each 32 columns (kernels/activation_codes.py).
 #pragma once
 

@@ -7,9 +7,8 @@ namespace nereid::lower {
 namespace tt = mlir::triton;
 
 constexpr int64_t kLineBytes = 64;
-constexpr int64_t kMostWithoutLoop =
-    32;                                // lines, one instruction each where their places are known
-constexpr int64_t kToSecondLevel = 2;  // locality: a tile per operand is much for the first
+constexpr int64_t kMostWithoutLoop = 32;  // lines, whose index arithmetic folds away
+constexpr int64_t kToSecondLevel = 2;     // locality: a tile per operand is much for the first
 
 static int64_t elements_of_line(tt::LoadOp op) {
   return std::max<int64_t>(1, kLineBytes / element_bytes(mlir::getElementTypeOrSelf(op.getType())));

@@ -177,7 +177,7 @@ def _two_terms(factor, m, n, k, fill, mask=-1):
         constexprs={"M": m, "N": n, "K": k, "FACTOR": factor, "MASK": mask})
 
 
-CASES += [_two_terms(f, 8, 32, 32, fill) for f in (254, 1) for fill in (0, -128, 127)]
+CASES += [_two_terms(f, 8, 32, 32, fill) for f in (254, 255, -255, 256, 1) for fill in (0, -128, 127)]
 CASES += [_two_terms(254, m, n, k, 0, mask) for m, n, k in ((1, 32, 64), (2, 32, 4), (4, 32, 8), (64, 32, 32), (8, 4, 32))
           for mask in (-1, 15)]
 
