@@ -2,7 +2,7 @@
 
     codes   i8   [rows, terms * dim]         x / scale as whole numbers; with two terms what they miss behind them, in
                                              steps of scale / 254
-    scales  f32  [rows, dim / 32]            max |x| / 127 over 32 neighbouring columns; NaN if one of these is
+    scales  f32  [rows, dim / 32]            max |x| / 127 over 32 neighbouring columns, or a little more, see below
     sums    f32  [rows, (1 + terms) * dim / 32]  sum of the codes times their steps; behind these the sums of the first
                                              codes alone, and of the second ones: whole numbers, exact
 
@@ -12,7 +12,12 @@ out in their row have second codes, others zeros: a row's error is almost all th
 a tile has any, which the sums tell, linear_codes.py leaves the second product out. Products of codes are summed in
 integers, exactly and in any order, so a row's result does not depend on how many rows are computed with it. Rows of
 codes may lie further apart than they are long: a CPU's first cache has only few places for lines that are a multiple of
-2 KiB apart."""
+2 KiB apart.
+
+Where a row is encoded as a whole, its scales are whole octaves apart: that of the largest group is max |x| / 127, those of
+others are as many octaves below it as still hold their numbers, 24 at most. To multiply by such a scale is to add to an
+exponent, which some CPUs do beside their products. A layer that encodes what it puts out sees no whole rows: its scales
+are exact. A row with a NaN has scales that are NaN: all of them, or in a layer's output those of its groups."""
 
 from __future__ import annotations
 
@@ -26,29 +31,55 @@ GROUP = 32
 
 
 SECOND = tl.constexpr(254)  # steps of the second codes in one of the first
-OUTSTANDING = tl.constexpr(5.0)  # a group with a number so many times as large as the row's numbers in the mean square
+OUTSTANDING = tl.constexpr(5.0)  # a group whose scale holds so many times the row's numbers in the mean square
+FINEST = tl.constexpr(24)  # octaves from the largest scale of a row to the smallest
+SMALLEST = tl.constexpr(-60)  # the largest number of a row counts as 2^SMALLEST at least
+
+
+@triton.jit
+def largest_bits(v, axis: tl.constexpr):
+    """The bits, i32, of the largest |number| of v f32 along `axis`; those of a NaN are larger than any number's."""
+    return tl.max(v.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=axis)
+
+
+@triton.jit
+def larger_of(largest, v):
+    """The larger of the f32 `largest` and the |numbers| of v f32 [columns]; NaN if one of them is."""
+    return tl.maximum(largest.to(tl.int32, bitcast=True), largest_bits(v, 0)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def encode_groups(v):
-    """f32 [groups, 32] to v / scale, the first codes as f32, both [groups, 32], and scales f32 [groups]."""
-    # As integers, so that a NaN is larger than any number.
-    largest = tl.max(v.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=1).to(tl.float32, bitcast=True)
+    """f32 [groups, 32] to codes as f32 [groups, 32], and scales f32 [groups], exact ones."""
+    largest = largest_bits(v, 1).to(tl.float32, bitcast=True)
     inverse = tl.where(largest > 0.0, 127.0 / largest, 0.0)
-    scaled = v * inverse[:, None]
-    return scaled, tl.floor(scaled + 0.5), largest * (1.0 / 127.0)
+    return tl.floor(v * inverse[:, None] + 0.5), largest * (1.0 / 127.0)
 
 
 @triton.jit
-def store_codes(v, codes, scales, sums, limit, begin, dim: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr):
+def store_codes(
+    v, codes, scales, sums, largest, limit, begin, dim: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr
+):
     """Of a row, v f32 [columns] from column `begin` on; MASKED: those inside of dim. codes, scales and sums are where the
-    row's begin, and groups with a number beyond `limit` stand out."""
+    row's begin, `largest` is its largest |number|, and groups with a number beyond `limit` stand out."""
+    EXPONENT_BITS: tl.constexpr = 0x7F800000
+    FINEST_BITS: tl.constexpr = FINEST << 23
+    SMALLEST_BITS: tl.constexpr = (127 + SMALLEST) << 23
     GROUPS: tl.constexpr = dim // 32
     HERE: tl.constexpr = v.shape[0] // 32
     group = begin // 32 + tl.arange(0, HERE)
     inside = group < GROUPS if MASKED else tl.full((HERE,), 1, tl.int1)
     column = group[:, None] * 32 + tl.arange(0, 32)[None, :]
-    scaled, first, scale = encode_groups(tl.reshape(v, (HERE, 32)))
+    v = tl.reshape(v, (HERE, 32))
+    here = largest_bits(v, 1)
+    row = tl.maximum(largest.to(tl.int32, bitcast=True), SMALLEST_BITS)
+    # Octaves below the row's largest, as bits of an exponent.
+    below = (row - tl.maximum(tl.minimum(here, row), row - FINEST_BITS)) & EXPONENT_BITS
+    below = tl.where(row < EXPONENT_BITS, below, 0)  # not of a row with infinities or NaNs
+    row = row.to(tl.float32, bitcast=True)
+    scale = ((row * (1.0 / 127.0)).to(tl.int32, bitcast=True) - below).to(tl.float32, bitcast=True)
+    scaled = v * ((127.0 / row).to(tl.int32, bitcast=True) + below).to(tl.float32, bitcast=True)[:, None]
+    first = tl.floor(scaled + 0.5)
     total = tl.sum(first, axis=1)
     tl.store(codes + column, first.to(tl.int8), mask=inside[:, None])
     tl.store(scales + group, scale, mask=inside)
@@ -96,32 +127,41 @@ def encode_rows_kernel(
         x_row, codes_row, scales_row = x + at * dim, codes + at * out_stride, scales + at * GROUPS
         sums_row = sums + at * ((1 + terms) * GROUPS)
         rest = row_block(x_row, WHOLE, dim, REST, MASKED)
-        limit = 0.0
-        if terms == 2:
-            squares = 0.0
-            for begin in range(0, WHOLE, BLOCK):
-                block = row_block(x_row, begin, dim, BLOCK, False)
+        largest, limit, squares = 0.0, 0.0, 0.0
+        for begin in range(0, WHOLE, BLOCK):
+            block = row_block(x_row, begin, dim, BLOCK, False)
+            largest = larger_of(largest, block)
+            if terms == 2:
                 squares += tl.sum(block * block, axis=0)
+        largest = larger_of(largest, rest)
+        if terms == 2:
             squares += tl.sum(rest * rest, axis=0)
             limit = outstanding_limit(squares, dim)
         for begin in range(0, WHOLE, BLOCK):
             block = row_block(x_row, begin, dim, BLOCK, False)
-            store_codes(block, codes_row, scales_row, sums_row, limit, begin, dim, terms, False)
-        store_codes(rest, codes_row, scales_row, sums_row, limit, WHOLE, dim, terms, MASKED)
+            store_codes(block, codes_row, scales_row, sums_row, largest, limit, begin, dim, terms, False)
+        store_codes(rest, codes_row, scales_row, sums_row, largest, limit, WHOLE, dim, terms, MASKED)
 
 
-def encode(x: np.ndarray, terms: int = 1) -> dict[str, np.ndarray]:
-    """codes [rows, terms * dim], scales and sums of x [rows, dim], all as f32 arrays."""
+def encode(x: np.ndarray, terms: int = 1, octaves: bool = True) -> dict[str, np.ndarray]:
+    """codes [rows, terms * dim], scales and sums of x [rows, dim], all as f32 arrays. octaves: scales of a row are whole
+    octaves apart, else exact."""
     groups = x.astype(np.float32).reshape(x.shape[0], -1, GROUP)
     largest = np.abs(groups).max(axis=2)
+    top = largest
+    if octaves:
+        row = np.maximum(largest.max(axis=1, keepdims=True), np.float32(2.0**SMALLEST.value))
+        with np.errstate(divide="ignore"):
+            below = np.floor(np.log2(row.astype(np.float64) / largest))
+        top = (row / 2.0 ** np.clip(below, 0, FINEST.value)).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+        inverse = np.where(top > 0, np.float32(127) / top, np.float32(0))
     scaled = groups * inverse[:, :, None]
-    scale = largest * np.float32(1 / 127)
+    scale = top * np.float32(1 / 127)
     terms_of_code = [np.floor(scaled + np.float32(0.5))]
     if terms == 2:
         mean_square = np.mean(np.square(x, dtype=np.float64), axis=1)
-        outstanding = largest > OUTSTANDING.value * np.sqrt(mean_square)[:, None]
+        outstanding = top > OUTSTANDING.value * np.sqrt(mean_square)[:, None]
         second = np.floor((scaled - terms_of_code[0]) * np.float32(SECOND.value) + np.float32(0.5))
         terms_of_code.append(np.where(outstanding[:, :, None], second, np.float32(0)))
     totals = [code.sum(axis=2) for code in terms_of_code]
@@ -168,10 +208,17 @@ def encode_rows_cases():
         ("wide", 2, 8192, "f32", 1, 64),
         ("two_terms", 1, 576, "f32", 2, 0),
         ("two_terms_rows", 33, 96, "bf16", 2, 64),
+        ("octaves_apart", 67, 1056, "f32", 2, 0),
     ):
         x = rng.standard_normal((rows, dim), dtype=np.float32)
         x[0, :32] = 0.0
         x[-1] *= 1e6
+        if name == "octaves_apart":
+            x[1] = 0.0
+            x[2] *= 1e-30
+            for group in range(dim // GROUP):
+                x[3:, group * GROUP : (group + 1) * GROUP] *= 2.0 ** rng.uniform(-30, 30)
+            x[5, 32:64] = x[5, :32] / 4  # the same mantissa
         scales = np.abs(x).max() / 127
         yield Case(
             name=name,

@@ -8,6 +8,7 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
     both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
     without matrix instructions, for targets whose instructions take more columns than a group has.
+    EXPONENTS = 1: multiplies with scales that are octaves apart by adding to exponents.
   - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
     does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
@@ -94,10 +95,10 @@ def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
 @triton.jit
 def linear_kernel(
     x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
-    out_dtype: tl.constexpr, terms: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    out_dtype: tl.constexpr, terms: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 0,
+    GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
 ):  # fmt: skip
     block_m, block_n = _tile_of(tl.program_id(0), tl.cdiv(rows, BLOCK_M), (n + BLOCK_N - 1) // BLOCK_N, GROUP_M)
     row = block_m * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -117,13 +118,13 @@ def linear_kernel(
         tl.static_assert(BLOCK_N == 32)
         acc = codes_product(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS * octaves,
         )  # fmt: skip
         up = acc
         if gate != 0:
             up = codes_product(
                 x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, all_inside, panel,
-                terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT,
+                terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS * octaves,
             )  # fmt: skip
     elif DOT == 1 or DOT == 4:
         # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
@@ -158,7 +159,7 @@ def linear_kernel(
         acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
     if out_dtype == tl.int8:
         tl.static_assert(BLOCK_N == 32 and n % 32 == 0 and not residual)
-        _, code, scale = encode_groups(acc)
+        code, scale = encode_groups(acc)
         total = tl.sum(code, axis=1)
         tl.store(out_at, code.to(tl.int8), mask=inside)
         tl.store(out_scales + row.to(tl.int64) * (n // 32) + block_n, scale, mask=row_inside)
@@ -178,6 +179,7 @@ LINEAR = Kernel(
         DType("x_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too, of one term; then n is a multiple of 32"),
         TERMS,
+        Flag("octaves", doc="scales of a row of x are whole octaves apart"),
         Int("bits", doc="of a code: 4, 8, or 16 and 32 for unquantised weights"),
         DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),
         Int("zero", doc="subtracted from codes"),

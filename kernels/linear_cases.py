@@ -27,8 +27,8 @@ def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
 
 
 def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None,
-          terms=1, apart=0):
-    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms}
+          terms=1, apart=0, octaves=1):
+    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms, "octaves": octaves if x_dtype == "i8" else 0}
     key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
     key |= {"n": n, "k": k, "x_stride": terms * k + apart, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
     first = _planes(rng, weight, n, k)
@@ -36,7 +36,7 @@ def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0,
     args = {"x": rng.standard_normal((rows, k), dtype=np.float32), "x_scales": None, "x_sums": None}
     if x_dtype == "i8":
         args["x"][: terms - 1 and rows // 2 + 1, 5] = 40.0  # so that a group stands out, not in every tile of rows
-        made = encode(args["x"], terms)
+        made = encode(args["x"], terms, bool(octaves))
         args |= {"x": made["codes"].astype(np.int8), "x_scales": made["scales"], "x_sums": made["sums"]}
     args["x"] = np.pad(args["x"], ((0, 0), (0, apart)), constant_values=99)
     args |= first | {f"{plane}2": value for plane, value in second.items()}
@@ -88,6 +88,9 @@ def linear_cases():
         yield _case(rng, f"codes_apart_rows{rows}", "Q4_0", rows, 70, 96, "i8", "f32", apart=64)
         yield _case(rng, f"codes_two_terms_apart_rows{rows}", "Q8_0_U8", rows, 96, 64, "i8", "f32", terms=2, apart=64)
         yield _case(rng, f"codes_bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "i8", "bf16", bias=1, stride=96)
+        for weight in ("Q4_0", "Q4_1", "Q8_0"):
+            yield _case(rng, f"{weight.lower()}_codes_exact_scales_rows{rows}", weight, rows, 70, 96, "i8", "f32", octaves=0)
+        yield _case(rng, f"codes_exact_scales_two_terms_rows{rows}", "Q4_1", rows, 70, 96, "i8", "f32", terms=2, octaves=0)
     yield _case(rng, "tiny", "f32", 1, 1, 1)
     yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
     yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")

@@ -68,13 +68,30 @@ def _group_product(
 
 
 @triton.jit
+def _times_octaves(number, octaves):
+    """f32 numbers times powers of two, given as bits of an exponent; zeros become numbers next to nothing."""
+    return (number.to(tl.int32, bitcast=True) + octaves).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _offset(min_at, scale, zero: tl.constexpr, STREAM: tl.constexpr):
+    """f32 [32], what the code 0 stands for, of the minima at min_at."""
+    offset = tl.load(min_at, eviction_policy=STREAM).to(tl.float32)
+    if zero != 0:
+        offset -= scale * zero
+    return offset
+
+
+@triton.jit
 def _rows_times_codes(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
-    columns an exact integer product, then both scales. FULL: all rows are inside."""
+    columns an exact integer product, then both scales. EXPONENTS: scales of a row of x are whole octaves apart, and are
+    multiplied with by adding to exponents, beside the products, but for the first one's mantissa. FULL: all rows are
+    inside."""
     BLOCK_M: tl.constexpr = row.shape[0]
     STREAM: tl.constexpr = "evict_first"  # asked for ahead
     WORDS: tl.constexpr = group * bits // 32
@@ -92,6 +109,11 @@ def _rows_times_codes(
     x_scale_at = x_scales + row.to(tl.int64) * (k // 32)
     x_sum_at = x_sums + row.to(tl.int64) * ((1 + terms) * (k // 32))
     acc = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
+    if EXPONENTS:
+        # acc is in units of first / 2^32, so that even what is added to the exponent of a zero, which makes it a number
+        # of no weight, is not negative.
+        first = _of_rows(x_scale_at, row_inside, FULL)
+        unit = first.to(tl.int32, bitcast=True) - (32 << 23)
     for g in range(0, GROUPS):
         code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
         x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
@@ -99,12 +121,20 @@ def _rows_times_codes(
             x_at + g * group, x_sum_at + k // 32 + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
         )
         scale = tl.load(scale_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-        acc += product * (x_scale * scale[None, :])
+        if EXPONENTS:
+            octaves = x_scale.to(tl.int32, bitcast=True) - unit
+            acc += _times_octaves(product, octaves) * scale[None, :]
+        else:
+            acc += product * (x_scale * scale[None, :])
         if has_min:
-            offset = tl.load(min_at + g * 32, eviction_policy=STREAM).to(tl.float32)
-            if zero != 0:
-                offset -= scale * zero
-            acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
+            offset = _offset(min_at + g * 32, scale, zero, STREAM)
+            if EXPONENTS:
+                total = _of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
+                acc += offset[None, :] * _times_octaves(total, octaves)
+            else:
+                acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
+    if EXPONENTS:
+        acc *= first * (1.0 / (1 << 32))
     if terms == 2:
         second_sum_at = x_sum_at + 2 * (k // 32)
         for g in range(0, GROUPS):
@@ -118,9 +148,13 @@ def _rows_times_codes(
                 product = _group_product(
                     x_at + k + g * group, second_sum_at + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
                 )
-                scale = tl.load(scale_at + g * 32).to(tl.float32) * (1.0 / SECOND)
-                x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
+                scale = tl.load(scale_at + g * 32).to(tl.float32)
+                x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL) * (1.0 / SECOND)
                 acc += product * (x_scale * scale[None, :])
+                if EXPONENTS and has_min:  # else they are in the first sums
+                    offset = _offset(min_at + g * 32, scale, zero, "")
+                    total = _of_rows(second_sum_at + g, row_inside, FULL)
+                    acc += offset[None, :] * (total * x_scale)
     return acc
 
 
@@ -128,17 +162,17 @@ def _rows_times_codes(
 def codes_product(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
     terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr,
 ):  # fmt: skip
     """_rows_times_codes, without masks where all rows are inside."""
     if row.shape[0] == 1 or all_inside:
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, True,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, True,
         )  # fmt: skip
     else:
         acc = _rows_times_codes(
             x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, False,
+            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, False,
         )  # fmt: skip
     return acc

@@ -11,6 +11,7 @@ from kernels.activation_codes import (
     CODE_TOLERANCE_TWO,
     TERMS,
     encode,
+    larger_of,
     outstanding_limit,
     planes_for,
     row_block,
@@ -22,13 +23,13 @@ from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel,
 
 @triton.jit
 def _store_block(
-    result, out, out_scales, out_sums, limit, begin,
+    result, out, out_scales, out_sums, largest, limit, begin,
     out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """The row's columns from `begin` on."""
     column = begin + tl.arange(0, result.shape[0])
     if out_dtype == tl.int8:
-        store_codes(result, out, out_scales, out_sums, limit, begin, dim, terms, MASKED)
+        store_codes(result, out, out_scales, out_sums, largest, limit, begin, dim, terms, MASKED)
     elif MASKED:
         tl.store(out + column, result.to(out.dtype.element_ty), mask=column < dim)
     else:
@@ -43,7 +44,8 @@ def rms_norm_kernel(
     WHOLE: tl.constexpr = (dim - 1) // BLOCK * BLOCK  # columns of blocks before the last one
     REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE)
     MASKED: tl.constexpr = REST != dim - WHOLE
-    FINE: tl.constexpr = out_dtype == tl.int8 and terms == 2
+    CODES: tl.constexpr = out_dtype == tl.int8
+    FINE: tl.constexpr = CODES and terms == 2
     first = tl.program_id(0) * ROWS
     for row in range(first, tl.minimum(first + ROWS, rows)):
         source = row.to(tl.int64)
@@ -52,30 +54,34 @@ def rms_norm_kernel(
         x_row = x + source * dim
         at = row.to(tl.int64)
         out_row, scales_row, sums_row = out + at * out_stride, out_scales, out_sums
-        if out_dtype == tl.int8:
+        if CODES:
             scales_row += at * (dim // 32)
             sums_row += at * ((1 + terms) * (dim // 32))
-        squares, weighted_squares = 0.0, 0.0
+        squares, weighted_squares, largest = 0.0, 0.0, 0.0
         for begin in range(0, WHOLE, BLOCK):
             block = row_block(x_row, begin, dim, BLOCK, False)
             squares += tl.sum(block * block, axis=0)
-            if FINE:
+            if CODES:
                 block *= row_block(weight, begin, dim, BLOCK, False)
+                largest = larger_of(largest, block)
+            if FINE:
                 weighted_squares += tl.sum(block * block, axis=0)
         rest = row_block(x_row, WHOLE, dim, REST, MASKED)
         rest_weight = row_block(weight, WHOLE, dim, REST, MASKED)
         squares += tl.sum(rest * rest, axis=0)
         scale = tl.rsqrt(squares / dim + eps)
         limit = 0.0
-        if FINE:
+        if CODES:
             weighted = rest * rest_weight
+            largest = larger_of(largest, weighted) * scale
+        if FINE:
             weighted_squares += tl.sum(weighted * weighted, axis=0)
             limit = outstanding_limit(weighted_squares, dim) * scale
         for begin in range(0, WHOLE, BLOCK):
             block = row_block(x_row, begin, dim, BLOCK, False) * scale * row_block(weight, begin, dim, BLOCK, False)
-            _store_block(block, out_row, scales_row, sums_row, limit, begin, out_dtype, dim, terms, False)
+            _store_block(block, out_row, scales_row, sums_row, largest, limit, begin, out_dtype, dim, terms, False)
         _store_block(
-            rest * scale * rest_weight, out_row, scales_row, sums_row, limit, WHOLE, out_dtype, dim, terms, MASKED
+            rest * scale * rest_weight, out_row, scales_row, sums_row, largest, limit, WHOLE, out_dtype, dim, terms, MASKED
         )
 
 

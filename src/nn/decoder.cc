@@ -56,7 +56,7 @@ ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, in
   return {
       Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(), ops::code_stride(terms * width)),
       Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
-      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr())};
+      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr()), true};
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,
@@ -206,6 +206,8 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
   const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
+  ops::ActivationRows product = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width);
+  product.octaves = false;  // a layer does not see whole rows of what it encodes
   launcher_->set_role("gate_up");
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(
@@ -213,7 +215,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
                                  .weight = &gate_weight,
                                  .up = &weights.up.weight,
                                  .gate = gate_of(spec_.mlp.activation),
-                                 .out = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width),
+                                 .out = product,
                                  .float8 = float8_rows()}));
   } else {
     const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
@@ -229,14 +231,15 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
     NEREID_RETURN_IF_ERROR(
         ops::gated_product(*launcher_, {.gate = gate,
                                         .up = up,
-                                        .out = rows_of(activations_.mlp, 0, rows, width).values,
+                                        .out = product.values,
                                         .activation = gate_of(spec_.mlp.activation)}));
   }
   if (!coded_out) {
     NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
+    product = input_of(activations_.mlp, down, 1, rows);
   }
   launcher_->set_role("down");
-  return ops::linear(*launcher_, {.x = input_of(activations_.mlp, down, 1, rows),
+  return ops::linear(*launcher_, {.x = product,
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
                                   .out = residual,

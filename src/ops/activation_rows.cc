@@ -21,7 +21,7 @@ void check_activation_rows(const ActivationRows& rows) {
 
 Status encode_rows(Launcher& launcher, const EncodeRowsArgs& args) {
   check_activation_rows(args.out);
-  NEREID_CHECK(args.out.scales && args.x.dim(1) == args.out.columns() &&
+  NEREID_CHECK(args.out.octaves && args.x.dim(1) == args.out.columns() &&
                    args.x.dim(0) == args.out.rows() && args.x.dense(),
                "x {}, codes {}", args.x.text(), args.out.values.text());
   return launcher.launch<kernels::EncodeRows>({.x_dtype = args.x.dtype(),

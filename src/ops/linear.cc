@@ -19,7 +19,8 @@ void check_linear(const LinearArgs& args) {
   NEREID_CHECK(args.out.terms() == 1 && out.dim(1) == weight.n && out.dim(0) == x.dim(0),
                "x {}, weight [{}, {}], out {}", x.text(), weight.n, weight.k, out.text());
   NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
-  NEREID_CHECK(!args.out.scales || args.x.scales, "codes out of x {}", x.text());
+  NEREID_CHECK(!args.out.scales || (args.x.scales && !args.out.octaves), "codes out of x {}",
+               x.text());
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
                static_cast<int>(args.gate));
   NEREID_CHECK(args.up == nullptr || (args.up->n == weight.n && args.up->k == weight.k &&
@@ -34,6 +35,7 @@ Status linear_panels(Launcher& launcher, const LinearArgs& args) {
   return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
                                            .out_dtype = args.out.values.dtype(),
                                            .terms = args.x.terms(),
+                                           .octaves = args.x.octaves,
                                            .bits = weight.format.bits,
                                            .code_dtype = weight.format.code_dtype,
                                            .zero = weight.format.zero,

@@ -10,6 +10,7 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
   const Tensor& out = args.out.values;
   const int64_t rows = out.dim(0), dim = args.out.columns();
   check_activation_rows(args.out);
+  NEREID_CHECK(args.out.octaves == static_cast<bool>(args.out.scales), "out {}", out.text());
   NEREID_CHECK(args.x.dim(1) == dim && args.weight.dim(0) == dim, "x {}, weight {}, out {}",
                args.x.text(), args.weight.text(), out.text());
   NEREID_CHECK(!args.index ? args.x.dim(0) >= rows : args.index.dim(0) >= rows,
