@@ -134,7 +134,9 @@ def _rows_times_codes(
             else:
                 acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
     if EXPONENTS:
-        acc *= first * (1.0 / (1 << 32))
+        # As fma, so that it is rounded before something is added, whatever the compiler would like: a row gets the same
+        # result in every tile.
+        acc = tl.fma(acc, first * (1.0 / (1 << 32)) + tl.zeros_like(acc), tl.zeros_like(acc))
     if terms == 2:
         second_sum_at = x_sum_at + 2 * (k // 32)
         for g in range(0, GROUPS):
