@@ -56,7 +56,7 @@ ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, in
   return {
       Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(), ops::code_stride(terms * width)),
       Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
-      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr()), true};
+      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr())};
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,

@@ -23,8 +23,9 @@ struct ActivationRows {
   Tensor values;  // f32/bf16/f16 [rows, k], or i8 codes [rows, terms * k], rows a stride apart
   Tensor scales;  // f32 [rows, k / 32] with codes, else empty
   Tensor sums;    // f32 [rows, (1 + terms) * k / 32] with codes, else empty
-  bool octaves =
-      false;  // scales of a row are whole octaves apart: what norms and encode_rows write
+  // Scales of a row are whole octaves apart: what norms and encode_rows write, and linear layers
+  // do not.
+  bool octaves = false;
 
   ActivationRows() = default;
   ActivationRows(const Tensor& numbers) : values(numbers) {}  // NOLINT: numbers are such rows
@@ -32,9 +33,8 @@ struct ActivationRows {
   int64_t columns() const { return scales ? scales.dim(1) * kCodeGroup : values.dim(1); }
   int64_t terms() const { return values.dim(1) / columns(); }
 
-  ActivationRows(const Tensor& codes, const Tensor& code_scales, const Tensor& code_sums,
-                 bool scales_octaves_apart)
-      : values(codes), scales(code_scales), sums(code_sums), octaves(scales_octaves_apart) {}
+  ActivationRows(const Tensor& codes, const Tensor& code_scales, const Tensor& code_sums)
+      : values(codes), scales(code_scales), sums(code_sums), octaves(true) {}
 };
 
 struct EncodeRowsArgs {
