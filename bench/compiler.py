@@ -225,7 +225,7 @@ def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
     """One row of codes through weights as Q4_1 (4 bits) and Q8_0 with signs (8 bits) have them."""
     has_min = int(bits == 4)
     key = {
-        "x_dtype": "i8", "out_dtype": "f32", "terms": 1, "octaves": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
+        "x_dtype": "i8", "out_dtype": "f32", "terms": 1, "second_from": 0, "octaves": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
         "zero": 0, "group": 32, "scale_dtype": "f16", "has_min": has_min, "n": n, "k": k, "x_stride": k,
         "out_stride": n, "has_bias": 0, "residual": 0, "gate": 0,
     }  # fmt: skip

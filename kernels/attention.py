@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from kernels import attention_cases
+from kernels.exponential import quick_exp2
 from kernels.float8 import is_float8, widen
 from kernels.kv_pages import PACK_DOC
 from kernels.spec import FLOATS, F32, I32, Cost, DType, Flag, Int, Kernel, Ptr
@@ -71,19 +72,6 @@ def _load_packed(page, LENGTH: tl.constexpr, WIDTH: tl.constexpr, pack: tl.const
     LINE: tl.constexpr = WIDTH * pack
     lines = tl.load(page + tl.arange(0, LENGTH // pack)[:, None] * LINE + tl.arange(0, LINE)[None, :])
     return lines.reshape(LENGTH // pack, WIDTH, pack).permute(0, 2, 1).reshape(LENGTH, WIDTH)
-
-
-@triton.jit
-def _quick_exp2(x):
-    """2^x for x <= 0, within 3e-6 of it, which is nothing beside what it loses when it becomes bf16. The polynomial is
-    the best one in relative error for -1/2 .. 1/2 (Remez)."""
-    x = tl.where(x < -125.0, -125.0, x)  # a NaN stays one
-    ROUND: tl.constexpr = 12582912.0  # 1.5 * 2^23: what is added to it is rounded to a whole number, in its last bits
-    shifted = x + ROUND
-    rest = x - (shifted - ROUND)
-    power = tl.fma(tl.fma(tl.fma(tl.fma(0.0095701, rest, 0.05591786), rest, 0.24024745), rest, 0.69312181), rest, 0.99999926)
-    whole = shifted.to(tl.int32, bitcast=True) << 23
-    return (power.to(tl.int32, bitcast=True) + whole).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -153,7 +141,7 @@ def _attend_to_pages(
             if MASKED:
                 below = tl.where(seen, below, float("-inf"))
         if values.dtype == tl.bfloat16:
-            p = _quick_exp2(below)
+            p = quick_exp2(below)
         else:
             p = tl.exp2(below)
         rescale = tl.exp2(highest - shift)

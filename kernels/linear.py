@@ -70,13 +70,68 @@ def _row_times_panels(
 
 
 @triton.jit
-def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: tl.constexpr):
+def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: tl.constexpr, quick: tl.constexpr = False):
     """act(acc) * up + bias[column] for f32 [rows, columns]; gate 0: acc + bias."""
     if gate != 0:
-        acc = activate(acc, gate - 1) * up
+        acc = activate(acc, gate - 1, quick) * up
     if has_bias:
         acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
     return acc
+
+
+@triton.jit
+def _store(
+    acc, out, out_scales, out_sums, row, row_inside, column, block_n,
+    out_dtype: tl.constexpr, n: tl.constexpr, out_stride: tl.constexpr, residual: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """acc f32 [rows, columns] to out, as its type has it. FULL: all rows are inside."""
+    at = row.to(tl.int64)
+    out_at = out + at[:, None] * out_stride + column[None, :]
+    here = None if FULL else row_inside
+    if FULL and n % acc.shape[1] == 0:
+        inside = None
+    elif n % acc.shape[1] == 0:
+        inside = row_inside[:, None]
+    else:
+        inside = row_inside[:, None] & (column < n)[None, :]
+    if residual:
+        acc += tl.load(out_at, mask=inside).to(tl.float32)
+    if out_dtype == tl.int8:
+        tl.static_assert(acc.shape[1] == 32 and n % 32 == 0 and not residual)
+        code, scale = encode_groups(acc)
+        total = tl.sum(code, axis=1)
+        tl.store(out_at, code.to(tl.int8), mask=inside)
+        tl.store(out_scales + at * (n // 32) + block_n, scale, mask=here)
+        sum_at = out_sums + at * (n // 32 * 2) + block_n
+        tl.store(sum_at, scale * total, mask=here)
+        tl.store(sum_at + n // 32, total, mask=here)
+    else:
+        tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _codes_tile(
+    x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
+    row, row_inside, panel, out_dtype: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr, bits: tl.constexpr,
+    code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, n: tl.constexpr, k: tl.constexpr,
+    x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
+    DOT: tl.constexpr, EXPONENTS: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """The tile of out of these rows and one panel, for x as codes. FULL: all rows are inside."""
+    acc = codes_product(
+        x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+        terms, second_from, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, FULL,
+    )  # fmt: skip
+    up = acc
+    if gate != 0:
+        up = codes_product(
+            x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
+            terms, second_from, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, FULL,
+        )  # fmt: skip
+    block_n = panel.to(tl.int32)
+    column = block_n * 32 + tl.arange(0, 32)
+    acc = gated(acc, up, bias, column, n, has_bias, gate, out_dtype == tl.int8)
+    _store(acc, out, out_scales, out_sums, row, row_inside, column, block_n, out_dtype, n, out_stride, residual, FULL)
 
 
 @triton.jit
@@ -95,7 +150,7 @@ def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
 @triton.jit
 def linear_kernel(
     x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
-    out_dtype: tl.constexpr, terms: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    out_dtype: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
     n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
@@ -116,58 +171,46 @@ def linear_kernel(
         lane = local % 32
     if DOT == 2 or DOT == 3:
         tl.static_assert(BLOCK_N == 32)
-        acc = codes_product(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS * octaves,
-        )  # fmt: skip
-        up = acc
-        if gate != 0:
-            up = codes_product(
-                x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, all_inside, panel,
-                terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS * octaves,
-            )  # fmt: skip
-    elif DOT == 1 or DOT == 4:
-        # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
-        REST_K: tl.constexpr = 64 if BLOCK_K > 64 and k % BLOCK_K != 0 else 0
-        if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
-            acc, up = rows_times_tiles(
-                x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, True,
+        # Without masks where all rows are inside.
+        if BLOCK_M == 1 or all_inside:
+            _codes_tile(
+                x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
+                row, row_inside, panel, out_dtype, terms, second_from, bits, code_dtype, zero, group, has_min,
+                n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS * octaves, True,
             )  # fmt: skip
         else:
-            acc, up = rows_times_tiles(
-                x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, False,
+            _codes_tile(
+                x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
+                row, row_inside, panel, out_dtype, terms, second_from, bits, code_dtype, zero, group, has_min,
+                n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS * octaves, False,
             )  # fmt: skip
     else:
-        tl.static_assert(BLOCK_M == 1)
-        acc = _row_times_panels(
-            x, codes, scales, mins, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
-        )
-        up = acc
-        if gate != 0:
-            up = _row_times_panels(
-                x, codes2, scales2, mins2, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+        if DOT == 1 or DOT == 4:
+            # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
+            REST_K: tl.constexpr = 64 if BLOCK_K > 64 and k % BLOCK_K != 0 else 0
+            if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
+                acc, up = rows_times_tiles(
+                    x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, True,
+                )  # fmt: skip
+            else:
+                acc, up = rows_times_tiles(
+                    x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
+                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, False,
+                )  # fmt: skip
+        else:
+            tl.static_assert(BLOCK_M == 1)
+            acc = _row_times_panels(
+                x, codes, scales, mins, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
             )
-    column = block_n * BLOCK_N + local
-    acc = gated(acc, up, bias, column, n, has_bias, gate)
-    out_at = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
-    inside = row_inside[:, None]
-    if n % BLOCK_N != 0:
-        inside = inside & (column < n)[None, :]
-    if residual:
-        acc += tl.load(out_at, mask=inside, other=0.0).to(tl.float32)
-    if out_dtype == tl.int8:
-        tl.static_assert(BLOCK_N == 32 and n % 32 == 0 and not residual)
-        code, scale = encode_groups(acc)
-        total = tl.sum(code, axis=1)
-        tl.store(out_at, code.to(tl.int8), mask=inside)
-        tl.store(out_scales + row.to(tl.int64) * (n // 32) + block_n, scale, mask=row_inside)
-        sum_at = out_sums + row.to(tl.int64) * (n // 32 * 2) + block_n
-        tl.store(sum_at, scale * total, mask=row_inside)
-        tl.store(sum_at + n // 32, total, mask=row_inside)
-    else:
-        tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
+            up = acc
+            if gate != 0:
+                up = _row_times_panels(
+                    x, codes2, scales2, mins2, block_m, panel, lane, x_stride, k, bits, code_dtype, zero, group, has_min, BLOCK_N
+                )
+        column = block_n * BLOCK_N + local
+        acc = gated(acc, up, bias, column, n, has_bias, gate)
+        _store(acc, out, out_scales, out_sums, row, row_inside, column, block_n, out_dtype, n, out_stride, residual, False)
 
 
 LINEAR = Kernel(
@@ -179,6 +222,7 @@ LINEAR = Kernel(
         DType("x_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too, of one term; then n is a multiple of 32"),
         TERMS,
+        Int("second_from", doc="panels of columns that end before it make do with the first of two terms"),
         Flag("octaves", doc="scales of a row of x are whole octaves apart"),
         Int("bits", doc="of a code: 4, 8, or 16 and 32 for unquantised weights"),
         DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),

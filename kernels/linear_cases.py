@@ -27,8 +27,8 @@ def _planes(rng, name: str, n: int, k: int) -> dict[str, np.ndarray | None]:
 
 
 def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0, bias=0, residual=0, stride=None,
-          terms=1, apart=0, octaves=1):
-    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms, "octaves": octaves if x_dtype == "i8" else 0}
+          terms=1, second_from=0, apart=0, octaves=1):
+    key = {"x_dtype": x_dtype, "out_dtype": out_dtype, "terms": terms, "second_from": second_from, "octaves": octaves if x_dtype == "i8" else 0}
     key |= FORMATS[weight].linear_key() if weight in FORMATS else dense_key(weight)
     key |= {"n": n, "k": k, "x_stride": terms * k + apart, "out_stride": stride or n, "has_bias": bias, "residual": residual, "gate": gate}
     first = _planes(rng, weight, n, k)
@@ -91,6 +91,10 @@ def linear_cases():
         for weight in ("Q4_0", "Q4_1", "Q8_0"):
             yield _case(rng, f"{weight.lower()}_codes_exact_scales_rows{rows}", weight, rows, 70, 96, "i8", "f32", octaves=0)
         yield _case(rng, f"codes_exact_scales_two_terms_rows{rows}", "Q4_1", rows, 70, 96, "i8", "f32", terms=2, octaves=0)
+        for octaves in (0, 1):
+            for second_from in (32, 64):
+                name = f"codes_second_from_{second_from}_octaves{octaves}_rows{rows}"
+                yield _case(rng, name, "Q4_1", rows, 70, 160, "i8", "f32", terms=2, second_from=second_from, octaves=octaves)
     yield _case(rng, "tiny", "f32", 1, 1, 1)
     yield _case(rng, "all_epilogues", "Q4_0", 6, 70, 96, "f32", "f32", gate=1, bias=1, residual=1, stride=80)
     yield _case(rng, "f16_activations", "f16", 33, 70, 96, "f16", "f16")

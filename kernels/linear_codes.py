@@ -83,15 +83,15 @@ def _offset(min_at, scale, zero: tl.constexpr, STREAM: tl.constexpr):
 
 
 @triton.jit
-def _rows_times_codes(
+def codes_product(
     x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    terms: tl.constexpr, second_from: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
     zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 for x as codes (activation_codes.py) and one panel of 4- or 8-bit codes: per group of
     columns an exact integer product, then both scales. EXPONENTS: scales of a row of x are whole octaves apart, and are
-    multiplied with by adding to exponents, beside the products, but for the first one's mantissa. FULL: all rows are
-    inside."""
+    multiplied with by adding to exponents, beside the products, but for the first one's mantissa. Of two terms, panels that
+    end before column second_from leave the second out. FULL: all rows are inside."""
     BLOCK_M: tl.constexpr = row.shape[0]
     STREAM: tl.constexpr = "evict_first"  # asked for ahead
     WORDS: tl.constexpr = group * bits // 32
@@ -99,6 +99,8 @@ def _rows_times_codes(
     UNSIGNED: tl.constexpr = bits == 8 and code_dtype == tl.uint8
     # Where weights have no minimum, their one zero is taken off in integers, else with the minimum.
     WHOLE_ZERO: tl.constexpr = 0 if has_min else zero
+    # Do minima get the sums of first and second codes apart, or both at once?
+    SUMS_APART: tl.constexpr = EXPONENTS or second_from > 0
     tl.static_assert(group == 32 or (zero == 0 and not has_min))
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
@@ -131,6 +133,9 @@ def _rows_times_codes(
             if EXPONENTS:
                 total = _of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
                 acc += offset[None, :] * _times_octaves(total, octaves)
+            elif SUMS_APART:
+                total = _of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
+                acc += offset[None, :] * (total * x_scale)
             else:
                 acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
     if EXPONENTS:
@@ -139,7 +144,10 @@ def _rows_times_codes(
         acc = tl.fma(acc, first * (1.0 / (1 << 32)) + tl.zeros_like(acc), tl.zeros_like(acc))
     if terms == 2:
         second_sum_at = x_sum_at + 2 * (k // 32)
-        for g in range(0, GROUPS):
+        seconds = GROUPS
+        if second_from > 0:
+            seconds = tl.where((panel + 1) * 32 > second_from, GROUPS, 0)
+        for g in range(0, seconds):
             if FULL:
                 second_sum = tl.load(second_sum_at + g * group // 32)
             else:
@@ -153,28 +161,9 @@ def _rows_times_codes(
                 scale = tl.load(scale_at + g * 32).to(tl.float32)
                 x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL) * (1.0 / SECOND)
                 acc += product * (x_scale * scale[None, :])
-                if EXPONENTS and has_min:  # else they are in the first sums
+                if SUMS_APART and has_min:
                     offset = _offset(min_at + g * 32, scale, zero, "")
                     total = _of_rows(second_sum_at + g, row_inside, FULL)
                     acc += offset[None, :] * (total * x_scale)
     return acc
 
-
-@triton.jit
-def codes_product(
-    x, x_scales, x_sums, codes, scales, mins, row, row_inside, all_inside, panel,
-    terms: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr,
-):  # fmt: skip
-    """_rows_times_codes, without masks where all rows are inside."""
-    if row.shape[0] == 1 or all_inside:
-        acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, True,
-        )  # fmt: skip
-    else:
-        acc = _rows_times_codes(
-            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-            terms, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, False,
-        )  # fmt: skip
-    return acc

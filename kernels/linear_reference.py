@@ -40,11 +40,16 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
 def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
     x = args["x"][:rows, : key["terms"] * key["k"]].astype(np.float64)
+    weight = weight_from_planes(key, args["codes"], args["scales"], args["mins"])
     if key["x_dtype"] == "i8":
+        scales = np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
+        first, x = x[:, : key["k"]] * scales, x[:, : key["k"]] * scales
         if key["terms"] == 2:
-            x = x[:, : key["k"]] + x[:, key["k"] :] / SECOND.value
-        x = x * np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
-    y = x @ weight_from_planes(key, args["codes"], args["scales"], args["mins"]).T
+            x = x + args["x"][:rows, key["k"] : 2 * key["k"]] / SECOND.value * scales
+    y = x @ weight.T
+    if key["second_from"]:
+        without = key["second_from"] // 32 * 32
+        y[:, :without] = first @ weight[:without].T
     if key["gate"]:
         up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
         y = activation_reference(y, key["gate"] - 1) * up

@@ -16,9 +16,9 @@ namespace nereid::nn {
 
 namespace {
 
-// Terms of codes where rounding shows most in the logits: the inputs of q, k, v and of the head,
-// and of gate and up in the last layer, behind which little is left to average it. They are the
-// smaller part of a model's weights.
+// Terms of codes where rounding shows most in the logits: the inputs of k, v and of the head, and
+// of gate and up in the last layer, behind which little is left to average it. They are the smaller
+// part of a model's weights.
 constexpr int64_t kFineTerms = 2;
 
 ops::Gate gate_of(Activation activation) {
@@ -147,12 +147,19 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
   for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
   NEREID_RETURN_IF_ERROR(norm(residual(rows), weights.input_norm, readers, kFineTerms));
 
+  // Queries take first codes alone: what rounding does to them, softmax averages over the keys.
+  const auto second_from = [&](const LinearWeights& part) {
+    const int64_t of_q = std::clamp<int64_t>(attention.q_size() - part.column, 0, part.weight.n);
+    return of_q / ops::kCodeGroup * ops::kCodeGroup;
+  };
   launcher_->set_role("qkv");
   const Tensor qkv(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr());
   for (const LinearWeights& part : weights.qkv) {
+    const ops::ActivationRows x = input_of(activations_.normed, part.weight, kFineTerms, rows);
     NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = input_of(activations_.normed, part.weight, kFineTerms, rows),
+        ops::linear(*launcher_, {.x = x,
                                  .weight = &part.weight,
+                                 .second_from = x.terms() == 1 ? 0 : second_from(part),
                                  .bias = part.bias.ptr(),
                                  .out = qkv.columns(part.column, part.weight.n),
                                  .float8 = float8_rows()}));

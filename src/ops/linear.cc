@@ -27,6 +27,8 @@ void check_linear(const LinearArgs& args) {
                                       args.up->format == weight.format),
                "gate and up differ in shape or format");
   NEREID_CHECK(!args.residual || out.dtype() == DType::kF32, "residual out {}", out.text());
+  NEREID_CHECK(args.second_from % 32 == 0 && (args.second_from == 0 || args.x.terms() == 2),
+               "second terms from column {}, x {}", args.second_from, x.text());
 }
 
 Status linear_panels(Launcher& launcher, const LinearArgs& args) {
@@ -35,6 +37,7 @@ Status linear_panels(Launcher& launcher, const LinearArgs& args) {
   return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
                                            .out_dtype = args.out.values.dtype(),
                                            .terms = args.x.terms(),
+                                           .second_from = args.second_from,
                                            .octaves = args.x.octaves,
                                            .bits = weight.format.bits,
                                            .code_dtype = weight.format.code_dtype,

@@ -23,7 +23,8 @@ struct LinearArgs {
   ActivationRows x;                       // [rows, k], dense; codes need a quantised weight
   const quant::Weight* weight = nullptr;  // [n, k]
   const quant::Weight* up =
-      nullptr;  // gated: out = gate(x weight^T) * (x up^T); same format as weight
+      nullptr;              // gated: out = gate(x weight^T) * (x up^T); same format as weight
+  int64_t second_from = 0;  // of two terms: columns before it, a multiple of 32, take the first
   Gate gate = Gate::kNone;
   DevicePtr bias = 0;     // f32 [n]; 0: none
   ActivationRows out;     // [rows, n]; numbers may be a column slice of a wider matrix
