@@ -49,11 +49,22 @@ def larger_of(largest, v):
 
 
 @triton.jit
+def rounded(scaled):
+    """f32 [groups, 32], numbers of up to 2^22, to whole ones: their low bytes, i8, and sums, f32 [groups]. What is added
+    to ROUND, 1.5 * 2^23, is rounded to a whole number, in its last bits."""
+    ROUND: tl.constexpr = 12582912.0
+    ROUND_TIMES_32: tl.constexpr = 0x68000000  # the bits of ROUND, as an i32
+    bits = (scaled + ROUND).to(tl.int32, bitcast=True)
+    return bits.to(tl.int8), (tl.sum(bits, axis=1) - ROUND_TIMES_32).to(tl.float32)
+
+
+@triton.jit
 def encode_groups(v):
-    """f32 [groups, 32] to codes as f32 [groups, 32], and scales f32 [groups], exact ones."""
+    """f32 [groups, 32] to codes i8 [groups, 32], their sums and the scales, f32 [groups], exact ones."""
     largest = largest_bits(v, 1).to(tl.float32, bitcast=True)
     inverse = tl.where(largest > 0.0, 127.0 / largest, 0.0)
-    return tl.floor(v * inverse[:, None] + 0.5), largest * (1.0 / 127.0)
+    code, total = rounded(v * inverse[:, None])
+    return code, total, largest * (1.0 / 127.0)
 
 
 @triton.jit
@@ -79,16 +90,15 @@ def store_codes(
     row = row.to(tl.float32, bitcast=True)
     scale = ((row * (1.0 / 127.0)).to(tl.int32, bitcast=True) - below).to(tl.float32, bitcast=True)
     scaled = v * ((127.0 / row).to(tl.int32, bitcast=True) + below).to(tl.float32, bitcast=True)[:, None]
-    first = tl.floor(scaled + 0.5)
-    total = tl.sum(first, axis=1)
-    tl.store(codes + column, first.to(tl.int8), mask=inside[:, None])
+    first, total = rounded(scaled)
+    tl.store(codes + column, first, mask=inside[:, None])
     tl.store(scales + group, scale, mask=inside)
     tl.store(sums + GROUPS + group, total, mask=inside)
     if TERMS == 2:
         outstanding = scale * 127.0 > limit
-        second = tl.where(outstanding[:, None], tl.floor((scaled - first) * SECOND + 0.5), 0.0)
-        second_total = tl.sum(second, axis=1)
-        tl.store(codes + dim + column, second.to(tl.int8), mask=inside[:, None])
+        second = tl.where(outstanding[:, None], (scaled - first.to(tl.float32)) * SECOND, 0.0)
+        second, second_total = rounded(second)
+        tl.store(codes + dim + column, second, mask=inside[:, None])
         # Where they cancel out the zero has a sign, since 0.0 says that there are none.
         marked = tl.where(outstanding & (second_total == 0.0), -0.0, second_total)
         tl.store(sums + 2 * GROUPS + group, marked, mask=inside)

@@ -98,9 +98,8 @@ def _store(
         acc += tl.load(out_at, mask=inside).to(tl.float32)
     if out_dtype == tl.int8:
         tl.static_assert(acc.shape[1] == 32 and n % 32 == 0 and not residual)
-        code, scale = encode_groups(acc)
-        total = tl.sum(code, axis=1)
-        tl.store(out_at, code.to(tl.int8), mask=inside)
+        code, total, scale = encode_groups(acc)
+        tl.store(out_at, code, mask=inside)
         tl.store(out_scales + at * (n // 32) + block_n, scale, mask=here)
         sum_at = out_sums + at * (n // 32 * 2) + block_n
         tl.store(sum_at, scale * total, mask=here)
