@@ -30,20 +30,22 @@ def embedding_quant_kernel(
     columns = tl.where((id >= 0) & (id < n), k, 0)  # to read
     panel = (id // 32).to(tl.int64)
     lane = id % 32
+    i = tl.arange(0, PER_WORD)
     for start in range(0, k, BLOCK):
-        column = start + tl.arange(0, BLOCK)
-        inside = column < k
-        read = column < columns
-        word = tl.load(codes + panel * (K_WORDS * 32) + lane + column // PER_WORD * 32, mask=read, other=0)
-        value = word_element(word, column % PER_WORD, bits, code_dtype)
+        word = start // PER_WORD + tl.arange(0, BLOCK // PER_WORD)
+        first = word * PER_WORD  # column
+        column = first[:, None] + i[None, :]
+        read = first < columns
+        packed = tl.load(codes + panel * (K_WORDS * 32) + lane + word * 32, mask=read, other=0)
+        value = word_element(packed[:, None], i[None, :], bits, code_dtype)
         if group > 0:
-            at = panel * (k // group * 32) + lane + column // group * 32
+            at = panel * (k // group * 32) + lane + first // group * 32
             if zero != 0:
                 value -= zero
-            value *= tl.load(scales + at, mask=read, other=0.0).to(tl.float32)
+            value *= tl.load(scales + at, mask=read, other=0.0).to(tl.float32)[:, None]
             if has_min:
-                value += tl.load(mins + at, mask=read, other=0.0).to(tl.float32)
-        tl.store(out + row.to(tl.int64) * k + column, value.to(out.dtype.element_ty), mask=inside)
+                value += tl.load(mins + at, mask=read, other=0.0).to(tl.float32)[:, None]
+        tl.store(out + row.to(tl.int64) * k + column, value.to(out.dtype.element_ty), mask=column < k)
 
 
 def embedding_quant_reference(key, args):
