@@ -10,7 +10,7 @@ namespace nereid {
 namespace {
 
 constexpr int64_t kAlignWords = 16;  // sections start at 64-byte borders: kernels assume 16
-constexpr int kNumSections = 12;
+constexpr int kNumSections = 14;
 
 int64_t aligned(int64_t words) {
   return (words + kAlignWords - 1) / kAlignWords * kAlignWords;
@@ -34,7 +34,7 @@ StepPlan::StepPlan(const StepLimits& limits) : limits_(limits) {
 uint64_t StepPlan::max_bytes(const StepLimits& limits) {
   const int64_t rows = limits.max_rows, sequences = limits.max_sequences;
   const int64_t words = 4 * rows + 3 * sequences + sequences * limits.max_pages +
-                        4 * (rows + sequences) + kNumSections * kAlignWords;
+                        6 * (rows + sequences) + kNumSections * kAlignWords;
   return static_cast<uint64_t>(words) * sizeof(int32_t);
 }
 
@@ -97,16 +97,33 @@ void StepPlan::add_group(bool decode) {
   if (tiles_.empty()) return;
   // Those that see the most keys last: kernels that deal tiles out themselves begin there.
   if (!decode) std::ranges::sort(tiles_);
+  if (decode) group.num_splits = splits_of(group.rows);
+  append_tiles(group);
+  groups_.push_back(group);
+  if (!decode) {
+    std::erase_if(tiles_, [&](const Tile& tile) { return !is_wanted(tile, group.tile_tokens); });
+    append_tiles(group);
+  }
+  if (!tiles_.empty()) wanted_groups_.push_back(group);
+}
+
+void StepPlan::append_tiles(Group& group) {
   tile_seq_.clear();
   tile_first_.clear();
   for (const Tile& tile : tiles_) {
     tile_seq_.push_back(tile.sequence);
     tile_first_.push_back(tile.first);
   }
-  if (decode) group.num_splits = splits_of(group.rows);
   group.tile_seq = append(tile_seq_);
   group.tile_first = append(tile_first_);
-  groups_.push_back(group);
+}
+
+// Whether the logits of a row of the tile are.
+bool StepPlan::is_wanted(const Tile& tile, int32_t tokens) const {
+  const auto sequence = static_cast<size_t>(tile.sequence);
+  const auto begin = wanted_.begin() + seq_start_[sequence] + tile.first;
+  const auto end = begin + std::min(tokens, seq_queries_[sequence] - tile.first);
+  return std::find(begin, end, true) != end;
 }
 
 int32_t StepPlan::splits_of(int32_t slices) const {
@@ -126,6 +143,7 @@ void StepPlan::build(std::span<const SequenceSlice> slices) {
   }
   seq_decode_.clear();
   groups_.clear();
+  wanted_groups_.clear();
   rows_ = 0;
   for (const bool decode : {true, false}) {
     for (size_t index = 0; index < slices.size(); ++index) {
@@ -137,6 +155,8 @@ void StepPlan::build(std::span<const SequenceSlice> slices) {
   draw_rows_ = static_cast<int32_t>(logit_index_.size());
   logit_index_.insert(logit_index_.end(), rest_index_.begin(), rest_index_.end());
   logit_rows_ = static_cast<int32_t>(logit_index_.size());
+  wanted_.assign(static_cast<size_t>(rows_), false);
+  for (const int32_t row : logit_index_) wanted_[static_cast<size_t>(row)] = true;
   tokens_at_ = append(tokens_);
   positions_at_ = append(positions_);
   slots_at_ = append(slots_);
@@ -171,14 +191,17 @@ nn::StepInputs StepPlan::inputs(DevicePtr base) const {
       Tensor(DType::kI32,
              {static_cast<int64_t>(seq_start_.size()), static_cast<int64_t>(limits_.max_pages)},
              view(pages_at_).ptr());
-  for (const Group& group : groups_) {
-    inputs.groups.push_back({.tile_seq = view(group.tile_seq),
-                             .tile_first = view(group.tile_first),
-                             .tile_tokens = group.tile_tokens,
-                             .num_splits = group.num_splits,
-                             .split_pages = limits_.split_pages,
-                             .first_row = group.first_row,
-                             .rows = group.rows});
+  for (const auto& [groups, views] :
+       {std::pair{&groups_, &inputs.groups}, std::pair{&wanted_groups_, &inputs.wanted_groups}}) {
+    for (const Group& group : *groups) {
+      views->push_back({.tile_seq = view(group.tile_seq),
+                        .tile_first = view(group.tile_first),
+                        .tile_tokens = group.tile_tokens,
+                        .num_splits = group.num_splits,
+                        .split_pages = limits_.split_pages,
+                        .first_row = group.first_row,
+                        .rows = group.rows});
+    }
   }
   return inputs;
 }

@@ -93,18 +93,20 @@ class StepPlan {
   Section append(std::span<const int32_t> values);
   void add_slice(const SequenceSlice& slice);
   void add_group(bool decode);
+  void append_tiles(Group& group);
+  bool is_wanted(const Tile& tile, int32_t tokens) const;
   int32_t splits_of(int32_t slices) const;
 
   StepLimits limits_;
   std::vector<int32_t> words_, order_;
   std::vector<int32_t> tokens_, positions_, slots_, logit_index_, rest_index_;
   std::vector<int32_t> seq_start_, seq_queries_, seq_context_, page_table_;
-  std::vector<bool> seq_decode_;
+  std::vector<bool> seq_decode_, wanted_;  // by sequence; by row: its logits are
   std::vector<Tile> tiles_;
   std::vector<int32_t> tile_seq_, tile_first_;
   Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
       pages_at_;
-  std::vector<Group> groups_;
+  std::vector<Group> groups_, wanted_groups_;
   int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0, forced_splits_ = 0;
 };
 

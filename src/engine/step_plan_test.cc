@@ -51,6 +51,25 @@ TEST(StepPlan, DecodeRowsComeFirstAndSplit) {
   EXPECT_EQ(inputs.groups[1].rows, 5);
   EXPECT_THAT(read(plan, inputs.groups[1].tile_seq), ElementsAre(1, 1));
   EXPECT_THAT(read(plan, inputs.groups[1].tile_first), ElementsAre(0, 3));
+
+  ASSERT_EQ(inputs.wanted_groups.size(), 2u);
+  EXPECT_THAT(read(plan, inputs.wanted_groups[0].tile_seq), ElementsAre(0));
+  EXPECT_EQ(inputs.wanted_groups[1].rows, 5);
+  EXPECT_THAT(read(plan, inputs.wanted_groups[1].tile_seq), ElementsAre(1));
+  EXPECT_THAT(read(plan, inputs.wanted_groups[1].tile_first), ElementsAre(3));
+}
+
+TEST(StepPlan, NoTilesOfPromptsWithoutLogitsAreWanted) {
+  const std::vector<int32_t> prompt = {10, 11, 12, 13, 14}, next = {7};
+  const std::vector<int32_t> prompt_pages = {3, 1}, next_pages = {0, 2, 4};
+  StepPlan plan(kLimits);
+  plan.build(std::vector<SequenceSlice>{
+      {.tokens = next, .first_position = 9, .pages = next_pages, .decode = true},
+      {.tokens = prompt, .pages = prompt_pages, .logits = LogitRows::kNone}});
+  const auto inputs = plan.inputs(kBase);
+  EXPECT_EQ(inputs.groups.size(), 2u);
+  ASSERT_EQ(inputs.wanted_groups.size(), 1u);
+  EXPECT_EQ(inputs.wanted_groups[0].tile_tokens, 1);
 }
 
 TEST(StepPlan, TilesThatSeeTheMostKeysComeLast) {
@@ -64,6 +83,8 @@ TEST(StepPlan, TilesThatSeeTheMostKeysComeLast) {
   ASSERT_EQ(inputs.groups.size(), 1u);
   EXPECT_THAT(read(plan, inputs.groups[0].tile_seq), ElementsAre(1, 1, 0, 1, 0));
   EXPECT_THAT(read(plan, inputs.groups[0].tile_first), ElementsAre(0, 3, 0, 6, 3));
+  EXPECT_THAT(read(plan, inputs.wanted_groups[0].tile_seq), ElementsAre(1, 0));
+  EXPECT_THAT(read(plan, inputs.wanted_groups[0].tile_first), ElementsAre(6, 3));
 }
 
 TEST(StepPlan, AllLogitsOfAChunk) {
@@ -85,7 +106,9 @@ TEST(StepPlan, RowsToDrawFromComeBeforeTheRest) {
       {.tokens = tokens, .pages = pages, .logits = LogitRows::kLast},
       {.tokens = tokens, .pages = pages, .logits = LogitRows::kAll}});
   EXPECT_EQ(plan.draw_rows(), 2);
-  EXPECT_THAT(read(plan, plan.inputs(kBase).logit_rows), ElementsAre(2, 8, 0, 1, 9, 10, 11));
+  const auto inputs = plan.inputs(kBase);
+  EXPECT_THAT(read(plan, inputs.logit_rows), ElementsAre(2, 8, 0, 1, 9, 10, 11));
+  EXPECT_THAT(read(plan, inputs.wanted_groups[0].tile_seq), ElementsAre(0, 2, 3));
 }
 
 TEST(StepPlan, LargestPlanFitsItsBound) {
@@ -97,8 +120,9 @@ TEST(StepPlan, LargestPlanFitsItsBound) {
   plan.build(slices);
   EXPECT_EQ(plan.rows(), 16);
   EXPECT_LE(plan.words().size_bytes(), StepPlan::max_bytes(kLimits));
-  for (const nn::AttentionGroup& group : plan.inputs(kBase).groups) {
-    EXPECT_EQ(group.tile_seq.ptr() % 64, 0u);
+  const auto inputs = plan.inputs(kBase);
+  for (const auto* groups : {&inputs.groups, &inputs.wanted_groups}) {
+    for (const nn::AttentionGroup& group : *groups) EXPECT_EQ(group.tile_seq.ptr() % 64, 0u);
   }
 }
 

@@ -101,12 +101,13 @@ Status Decoder::norm(const Tensor& x, const Buffer& weight,
   return {};
 }
 
-Status Decoder::attend(size_t layer, const StepInputs& inputs, const Tensor& out) {
+Status Decoder::attend(size_t layer, const StepInputs& inputs,
+                       std::span<const AttentionGroup> groups, const Tensor& out) {
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
   const Tensor q(types_.compute, {rows, attention.q_size()}, activations_.q.ptr());
   launcher_->set_role("attention");
-  for (const AttentionGroup& group : inputs.groups) {
+  for (const AttentionGroup& group : groups) {
     const int64_t split_rows = std::max<int64_t>(1, limits_.decode_split_rows / group.num_splits);
     NEREID_RETURN_IF_ERROR(ops::attention(
         *launcher_,
@@ -272,14 +273,14 @@ Result<Tensor> Decoder::head(const Tensor& x, const Tensor& index) {
   return logits;
 }
 
-// After attention in the last layer, rows whose logits nobody wants are left out. Its result lies
+// From attention in the last layer on, rows whose logits nobody wants are left out. Its result lies
 // where q, k and v were, and the wanted rows of it where the output layer reads them.
 Result<Tensor> Decoder::finish_wanted(size_t layer, const StepInputs& inputs) {
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0), count = inputs.logit_rows.dim(0);
   const Tensor attended(types_.compute, {rows, attention.q_size()}, activations_.qkv.ptr());
   const Tensor wanted(DType::kF32, {count, spec_.hidden_size}, activations_.wanted.ptr());
-  NEREID_RETURN_IF_ERROR(attend(layer, inputs, attended));
+  NEREID_RETURN_IF_ERROR(attend(layer, inputs, inputs.wanted_groups, attended));
   launcher_->set_role("wanted");
   NEREID_RETURN_IF_ERROR(ops::take_rows(
       *launcher_, {.x = attended,
@@ -306,8 +307,9 @@ Result<Tensor> Decoder::forward(const StepInputs& inputs) {
       // Without logits all that is left of the step are its keys and values.
       return count == 0 ? Result<Tensor>(Tensor()) : finish_wanted(layer, inputs);
     }
-    NEREID_RETURN_IF_ERROR(attend(
-        layer, inputs, rows_of(activations_.attention, 0, rows, spec_.attention.q_size()).values));
+    NEREID_RETURN_IF_ERROR(
+        attend(layer, inputs, inputs.groups,
+               rows_of(activations_.attention, 0, rows, spec_.attention.q_size()).values));
     NEREID_RETURN_IF_ERROR(attention_out(layer, residual(rows)));
     NEREID_RETURN_IF_ERROR(mlp_block(layer, residual(rows)));
   }

@@ -99,7 +99,8 @@ class Decoder {
   Status clear_activations();
   Status make_rope_tables();
   Status project(size_t layer, const StepInputs& inputs);
-  Status attend(size_t layer, const StepInputs& inputs, const Tensor& out);
+  Status attend(size_t layer, const StepInputs& inputs, std::span<const AttentionGroup> groups,
+                const Tensor& out);
   Status attention_out(size_t layer, const Tensor& residual);
   Status mlp_block(size_t layer, const Tensor& residual);
   Status norm(const Tensor& x, const Buffer& weight, std::span<const LinearWeights* const> readers,

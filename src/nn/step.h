@@ -40,6 +40,8 @@ struct StepInputs {
   Tensor seq_context;  // i32 [sequences]: positions in the cache once this step has written its own
   Tensor page_table;   // i32 [sequences, max_pages]
   std::vector<AttentionGroup> groups;  // disjoint, together all rows
+  // The same with only such tiles of prefill as hold rows whose logits are wanted.
+  std::vector<AttentionGroup> wanted_groups;
 };
 
 }  // namespace nereid::nn
