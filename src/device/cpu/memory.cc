@@ -1,4 +1,4 @@
-// Heap for small blocks; 2 MiB aligned mappings with huge pages for large ones.
+// Blocks of shared regions, or mappings of their own for large ones, all on huge pages.
 #include "src/device/cpu/memory.h"
 
 #include <sys/mman.h>
@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstddef>
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -19,8 +17,6 @@
 namespace nereid {
 namespace {
 
-constexpr uint64_t kAlign = 256;
-constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // From this size on the machine is asked whether it has the memory: the kernel promises more than
 // there is.
 constexpr uint64_t kCheckedBytes = uint64_t{1} << 20;
@@ -58,21 +54,6 @@ uint64_t resident_bytes() {
   uint64_t shared = 0;  // of files, and shared memory
   if (!(file >> size >> resident >> shared)) return 0;
   return (resident - std::min(resident, shared)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-Result<void*> map_huge(uint64_t bytes) {
-  const uint64_t reserved = bytes + kHugePage;
-  void* mapped =
-      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) return error("out of memory: cannot map {}", format_bytes(bytes));
-  // Cut off what lies before the first huge page and after the block.
-  auto* raw = static_cast<std::byte*>(mapped);
-  const auto start = reinterpret_cast<uint64_t>(raw);
-  const uint64_t head = round_up(start, kHugePage) - start;
-  if (head > 0) ::munmap(raw, head);
-  if (head < kHugePage) ::munmap(raw + head + bytes, kHugePage - head);
-  ::madvise(raw + head, bytes, MADV_HUGEPAGE);  // a wish
-  return raw + head;
 }
 
 }  // namespace
@@ -115,14 +96,13 @@ Result<void*> CpuMemory::alloc(uint64_t bytes) {
     }
   }
   void* pointer = nullptr;
-  Block block{.bytes = round_up(std::max<uint64_t>(bytes, 1), kAlign),
-              .mapped = bytes >= kHugePage};
+  Block block{.mapped = bytes > HugeRegions::kMaxBlock};
   if (block.mapped) {
     block.bytes = round_up(bytes, static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)));
     NEREID_TRY(pointer, map_huge(block.bytes));
   } else {
-    pointer = std::aligned_alloc(kAlign, block.bytes);
-    if (pointer == nullptr) return error("out of memory: {} wanted", format_bytes(bytes));
+    block.bytes = round_up(std::max<uint64_t>(bytes, 1), HugeRegions::kAlign);
+    NEREID_TRY(pointer, regions_.alloc(block.bytes));
   }
   blocks_.emplace(pointer, block);
   reserved_ += block.bytes;
@@ -137,7 +117,7 @@ void CpuMemory::release(void* pointer, const Block& block) {
   if (block.mapped) {
     ::munmap(pointer, block.bytes);
   } else {
-    std::free(pointer);
+    regions_.free(pointer, block.bytes);
   }
 }
 

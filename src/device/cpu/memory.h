@@ -1,10 +1,11 @@
-// Memory of the cpu driver: 256-byte aligned blocks, huge pages for large ones.
+// Memory of the cpu driver: 256-byte aligned blocks on huge pages.
 #pragma once
 
 #include <cstdint>
 #include <unordered_map>
 
 #include "src/base/result.h"
+#include "src/device/cpu/huge_regions.h"
 
 namespace nereid {
 
@@ -46,10 +47,11 @@ class CpuMemory {
  private:
   struct Block {
     uint64_t bytes = 0;
-    bool mapped = false;  // by mmap rather than from the heap
+    bool mapped = false;  // on its own rather than in a region
   };
-  static void release(void* pointer, const Block& block);
+  void release(void* pointer, const Block& block);
 
+  HugeRegions regions_;
   std::unordered_map<void*, Block> blocks_;
   uint64_t reserved_ = 0;  // bytes of all blocks
 };
