@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <iterator>
 
 #include "src/base/check.h"
@@ -19,9 +18,9 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // Left behind each block, for the address sanitizer to watch.
 constexpr uint64_t kGuard = HugeRegions::kAlign;
 
-void unmap(uint64_t region) {
-  ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(region), HugeRegions::kRegionBytes);
-  ::munmap(reinterpret_cast<void*>(region), HugeRegions::kRegionBytes);
+void unmap(std::byte* region) {
+  ASAN_UNPOISON_MEMORY_REGION(region, HugeRegions::kRegionBytes);
+  ::munmap(region, HugeRegions::kRegionBytes);
 }
 
 }  // namespace
@@ -53,24 +52,24 @@ Result<void*> HugeRegions::alloc(uint64_t bytes) {
     const auto [offset, size] = *gap;
     gaps.erase(gap);
     if (size > wanted) gaps.emplace(offset + wanted, size - wanted);
-    block = reinterpret_cast<void*>(region + offset);
+    block = region + offset;
     break;
   }
   if (block == nullptr) {
     NEREID_TRY(block, map_huge(kRegionBytes));
     ASAN_POISON_MEMORY_REGION(block, kRegionBytes);
-    regions_[reinterpret_cast<uint64_t>(block)] = {{wanted, kRegionBytes - wanted}};
+    regions_[static_cast<std::byte*>(block)] = {{wanted, kRegionBytes - wanted}};
   }
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
   return block;
 }
 
 void HugeRegions::free(void* pointer, uint64_t bytes) {
-  const auto address = reinterpret_cast<uint64_t>(pointer);
+  auto* const address = static_cast<std::byte*>(pointer);
   auto region = regions_.upper_bound(address);
   NEREID_CHECK(region != regions_.begin(), "{} lies in no region", pointer);
   --region;
-  uint64_t offset = address - region->first;
+  auto offset = static_cast<uint64_t>(address - region->first);
   bytes += kGuard;
   NEREID_CHECK(offset + bytes <= kRegionBytes, "{} lies in no region", pointer);
   ASAN_POISON_MEMORY_REGION(pointer, bytes);

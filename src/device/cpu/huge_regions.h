@@ -3,6 +3,7 @@
 // the time, and streams stop at every 4 KiB.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 
@@ -35,7 +36,7 @@ class HugeRegions {
  private:
   using Gaps = std::map<uint64_t, uint64_t>;  // offset in a region to bytes, none next to another
 
-  std::map<uint64_t, Gaps> regions_;  // by address
+  std::map<std::byte*, Gaps> regions_;
 };
 
 }  // namespace nereid
