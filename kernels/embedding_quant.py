@@ -30,9 +30,10 @@ def embedding_quant_kernel(
     columns = tl.where((id >= 0) & (id < n), k, 0)  # to read
     panel = (id // 32).to(tl.int64)
     lane = id % 32
+    WORDS: tl.constexpr = (BLOCK + PER_WORD - 1) // PER_WORD
     i = tl.arange(0, PER_WORD)
     for start in range(0, k, BLOCK):
-        word = start // PER_WORD + tl.arange(0, BLOCK // PER_WORD)
+        word = start // PER_WORD + tl.arange(0, WORDS)
         first = word * PER_WORD  # column
         column = first[:, None] + i[None, :]
         read = first < columns
@@ -59,8 +60,8 @@ def embedding_quant_reference(key, args):
 
 def embedding_quant_cases():
     rng = np.random.default_rng(71)
-    for weight in (*FORMATS, "f32", "f16", "bf16"):
-        n, k = 77, 768 if weight in FORMATS else 70
+    for weight, k in (*((name, 768) for name in FORMATS), ("f32", 70), ("f16", 70), ("bf16", 70), ("bf16", 1)):
+        n = 77
         if weight in FORMATS:
             planes = quant_reference.pack_blocks(weight, quant_reference.random_raw(rng, weight, n, k))
         else:
@@ -71,7 +72,7 @@ def embedding_quant_cases():
         for rows in (1, 6):
             ids = np.array([76, 0, 31, 32, -1, 77], np.int32)[:rows]
             yield Case(
-                name=f"{weight.lower()}_rows{rows}",
+                name=f"{weight.lower()}_{'one_column_' if k == 1 else ''}rows{rows}",
                 key={"out_dtype": "f32" if rows == 1 else "bf16", **key, "n": n, "k": k},
                 args={"ids": ids, **planes, "out": np.full((rows + 1, k), -7, np.float32), "rows": rows},
             )
