@@ -25,6 +25,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
+from kernels.exponential import ROUND
 from kernels.spec import I32, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
 
 GROUP = 32
@@ -50,9 +51,7 @@ def larger_of(largest, v):
 
 @triton.jit
 def rounded(scaled):
-    """f32 [groups, 32], numbers of up to 2^22, to whole ones: their low bytes, i8, and sums, f32 [groups]. What is added
-    to ROUND, 1.5 * 2^23, is rounded to a whole number, in its last bits."""
-    ROUND: tl.constexpr = 12582912.0
+    """f32 [groups, 32], numbers of up to 2^22, to whole ones: their low bytes, i8, and sums, f32 [groups]."""
     ROUND_TIMES_32: tl.constexpr = 0x68000000  # the bits of ROUND, as an i32
     bits = (scaled + ROUND).to(tl.int32, bitcast=True)
     return bits.to(tl.int8), (tl.sum(bits, axis=1) - ROUND_TIMES_32).to(tl.float32)
