@@ -1,9 +1,10 @@
 """Attention over the paged KV cache: prefill and decode in one kernel, and the merge of split results.
 
 A program takes a tile of `tile_tokens` query tokens of one sequence for one KV head: its rows are (token,
-query head of the group), so every key is read once for the whole group. It walks the sequence's pages with
-an online softmax in f32. For a few long sequences, `num_splits` programs share the pages of a tile and
-`attention_merge` joins their results; the grid stays the same whatever the lengths are.
+query head of the group), so every key is read once for the whole group. With HEADS it takes so many heads of the group:
+what CPUs want for tiles of many tokens, whose rows then fill the tile and see about the same keys. It walks the
+sequence's pages with an online softmax in f32. For a few long sequences, `num_splits` programs share the pages of a tile
+and `attention_merge` joins their results; the grid stays the same whatever the lengths are.
 
 The host lists tiles: tile t covers tokens tile_first[t] .. tile_first[t] + tile_tokens of sequence
 tile_seq[t]'s queries, cut at seq_queries. A sequence's queries are its last seq_queries positions:
@@ -162,22 +163,25 @@ def attention_kernel(
     num_heads: tl.constexpr, num_kv_heads: tl.constexpr, head_dim: tl.constexpr, page_size: tl.constexpr,
     kv_pack: tl.constexpr, q_stride: tl.constexpr, tile_tokens: tl.constexpr, num_splits: tl.constexpr, split_pages: tl.constexpr,
     has_window: tl.constexpr, has_softcap: tl.constexpr, has_alibi: tl.constexpr,
-    DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr = 0,
+    DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, WHOLE: tl.constexpr = 0, HEADS: tl.constexpr = 0,
 ):  # fmt: skip
     GROUP: tl.constexpr = num_heads // num_kv_heads
+    ROW_HEADS: tl.constexpr = HEADS if HEADS > 0 else GROUP
+    BLOCKS: tl.constexpr = num_heads // ROW_HEADS
     LOG2E: tl.constexpr = 1.4426950408889634
     pid = tl.program_id(0)
     split = pid % num_splits
-    kv_head = (pid // num_splits) % num_kv_heads
-    tile = pid // (num_splits * num_kv_heads)
+    first_head = (pid // num_splits) % BLOCKS * ROW_HEADS
+    kv_head = first_head // GROUP
+    tile = pid // (num_splits * BLOCKS)
     seq, begin_row, tokens, first_position = tile_queries(
         tile_seq, tile_first, seq_start, seq_queries, seq_context, tile, tile_tokens
     )
 
     row = tl.arange(0, BLOCK_M)
-    token = row // GROUP
-    head = kv_head * GROUP + row % GROUP
-    row_inside = (row < tile_tokens * GROUP) & (token < tokens)
+    token = row // ROW_HEADS
+    head = first_head + row % ROW_HEADS
+    row_inside = (row < tile_tokens * ROW_HEADS) & (token < tokens)
     position = first_position + token
     d = tl.arange(0, BLOCK_D)
     q_row = (begin_row + token).to(tl.int64)
@@ -278,7 +282,7 @@ ATTENTION = Kernel(
         I32("window", doc="positions a row sees, its own included"),
         F32("softcap"),
     ],
-    grid="tiles * num_kv_heads * num_splits",
+    grid="tiles * (num_heads // HEADS if HEADS > 0 else num_kv_heads) * num_splits",
     cost=Cost(
         bytes="2 * sequences * min(context, window + queries - 1 if has_window else context) * num_kv_heads * head_dim * size_of(cache_dtype)"
         " + sequences * queries * num_heads * (head_dim * size_of(q_dtype)"

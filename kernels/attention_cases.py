@@ -167,6 +167,10 @@ def unpacked_cases():
         yield make_case(
             rng, f"ragged_{label}", [(5, 5), (1, 48), (33, 64), (1, 1), (17, 30)], tile_tokens=5, page=16, **dtypes
         )
+        yield make_case(
+            rng, f"tiles_of_32_{label}", [(70, 300), (33, 33), (5, 131), (1, 1)], heads=(6, 2), page=32, tile_tokens=32,
+            **dtypes,
+        )  # fmt: skip
         yield make_case(rng, f"split_chunk_{label}", [(9, 90), (2, 200)], tile_tokens=4, splits=3, **dtypes)
     for heads in ((1, 1), (3, 1), (8, 2), (7, 1), (16, 2)):
         group = heads[0] // heads[1]

@@ -173,6 +173,7 @@ def attention_tiles_cases():
     )
 
 
+_ITEMS = "tiles * num_kv_heads * num_splits"
 _ROWS = "max(16, next_pow2(tile_tokens * (num_heads // num_kv_heads)))"
 _HEAD = "max(16, next_pow2(head_dim))"
 
@@ -183,7 +184,7 @@ ATTENTION_TILES = Kernel(
     key=[field for field in ATTENTION.key if field.name != "kv_pack"],
     args=list(ATTENTION.args),
     # PROGRAMS: how many stay and take one item after the other; 0: one for each.
-    grid=f"({ATTENTION.grid}) if PROGRAMS == 0 else min({ATTENTION.grid}, PROGRAMS)",
+    grid=f"({_ITEMS}) if PROGRAMS == 0 else min({_ITEMS}, PROGRAMS)",
     cost=ATTENTION.cost,
     reference=attention_cases.attention_reference,
     cases=attention_tiles_cases,

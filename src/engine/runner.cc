@@ -32,6 +32,8 @@ StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
           .prefill_tile_tokens =
               std::max(1, (gpu ? kGpuPrefillTileRows : Runner::kPrefillTileRows) / group),
+          .head_tile_tokens = gpu ? 0 : Runner::kPrefillTileRows,
+          .group_heads = group,
           .decode_splits =
               gpu ? gpu_splits() : std::vector<SplitRule>{{INT32_MAX, Runner::kDecodeSplits}},
           .split_pages = (gpu ? kGpuSplitTokens : Runner::kSplitTokens) / Runner::kPageSize};
@@ -167,7 +169,12 @@ Status Runner::exercise() {
                              .first_position = context - 1,
                              .pages = pages,
                              .decode = true};
-  NEREID_TRY(Tensor logits, forward({&prefill, 1}));
+  Tensor logits;
+  for (const int32_t tokens : {limits_.prefill_tile_tokens, limits_.head_tile_tokens}) {
+    plan_.force_prefill_tile(tokens);
+    NEREID_TRY(logits, forward({&prefill, 1}));
+  }
+  plan_.force_prefill_tile(0);
   // The last layer with several rows, of which it may take another form.
   const SequenceSlice all_wanted{
       .tokens = tokens, .first_position = 0, .pages = pages, .logits = LogitRows::kAll};

@@ -55,7 +55,7 @@ class Runner {
   static constexpr int32_t kPageSize = 32;         // tokens
   static constexpr int32_t kMaxRows = 512;         // tokens of a step, by default
   static constexpr int32_t kMinLogitRows = 32;     // rows of a step whose logits can be had at once
-  static constexpr int32_t kPrefillTileRows = 32;  // tokens x heads of a group
+  static constexpr int32_t kPrefillTileRows = 32;  // tokens x heads of a group, or of one
   static constexpr int32_t kDecodeSplits = 4;
   static constexpr int32_t kSplitTokens = 256;  // fewer are not worth a split
 

@@ -82,7 +82,7 @@ void StepPlan::add_slice(const SequenceSlice& slice) {
 
 void StepPlan::add_group(bool decode) {
   Group group;
-  group.tile_tokens = decode ? 1 : limits_.prefill_tile_tokens;
+  group.tile_tokens = decode ? 1 : prefill_tile();
   tiles_.clear();
   for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
     if (seq_decode_[sequence] != decode) continue;
@@ -132,6 +132,20 @@ int32_t StepPlan::splits_of(int32_t slices) const {
       limits_.decode_splits, [&](const SplitRule& entry) { return slices <= entry.max_slices; });
   NEREID_CHECK(rule != limits_.decode_splits.end(), "no rule for {} slices", slices);
   return rule->splits;
+}
+
+int32_t StepPlan::prefill_tile() const {
+  if (forced_tile_ > 0) return forced_tile_;
+  if (limits_.head_tile_tokens == 0) return limits_.prefill_tile_tokens;
+  const auto tiles_of = [](int64_t tokens, int32_t tile) { return (tokens + tile - 1) / tile; };
+  int64_t of_groups = 0, of_heads = 0;
+  for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
+    if (seq_decode_[sequence]) continue;
+    const int32_t tokens = seq_queries_[sequence];
+    of_groups += tiles_of(tokens, limits_.prefill_tile_tokens);
+    of_heads += tiles_of(tokens, limits_.head_tile_tokens) * limits_.group_heads;
+  }
+  return of_heads <= of_groups ? limits_.head_tile_tokens : limits_.prefill_tile_tokens;
 }
 
 void StepPlan::build(std::span<const SequenceSlice> slices) {

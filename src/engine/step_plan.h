@@ -42,7 +42,11 @@ struct StepLimits {
   int32_t max_rows = 0;       // tokens of a step
   int32_t max_sequences = 0;  // slices of a step
   int32_t max_pages = 0;      // pages of a sequence
-  int32_t prefill_tile_tokens = 0;
+  int32_t prefill_tile_tokens = 0;  // rows of a tile: tokens x heads of a group
+  // Larger tiles whose rows are tokens of one head, and how many of them stand for one of the others.
+  // Taken by steps that are fewer tiles so; 0: never.
+  int32_t head_tile_tokens = 0;
+  int32_t group_heads = 1;
   std::vector<SplitRule> decode_splits;  // ascending; the last one holds for all counts
   int32_t split_pages = 1;               // of a split, about
 
@@ -61,6 +65,8 @@ class StepPlan {
 
   // Decode slices are split in so many from now on; 0: as the limits say.
   void force_splits(int32_t splits) { forced_splits_ = splits; }
+  // Prefill tiles have so many tokens from now on; 0: as the limits say.
+  void force_prefill_tile(int32_t tokens) { forced_tile_ = tokens; }
 
   int32_t rows() const { return rows_; }
   int32_t logit_rows() const { return logit_rows_; }
@@ -96,6 +102,7 @@ class StepPlan {
   void append_tiles(Group& group);
   bool is_wanted(const Tile& tile, int32_t tokens) const;
   int32_t splits_of(int32_t slices) const;
+  int32_t prefill_tile() const;
 
   StepLimits limits_;
   std::vector<int32_t> words_, order_;
@@ -107,7 +114,7 @@ class StepPlan {
   Section tokens_at_, positions_at_, slots_at_, logits_at_, start_at_, queries_at_, context_at_,
       pages_at_;
   std::vector<Group> groups_, wanted_groups_;
-  int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0, forced_splits_ = 0;
+  int32_t rows_ = 0, logit_rows_ = 0, draw_rows_ = 0, forced_splits_ = 0, forced_tile_ = 0;
 };
 
 }  // namespace nereid

@@ -72,6 +72,33 @@ TEST(StepPlan, NoTilesOfPromptsWithoutLogitsAreWanted) {
   EXPECT_EQ(inputs.wanted_groups[0].tile_tokens, 1);
 }
 
+TEST(StepPlan, TilesOfOneHeadAreTakenWhereTheyAreFewer) {
+  StepLimits limits = kLimits;
+  limits.head_tile_tokens = 8;
+  limits.group_heads = 2;
+  StepPlan plan(limits);
+  const std::vector<int32_t> tokens(16, 5);
+  const std::vector<int32_t> pages = {0, 1, 2, 3}, other_pages = {4, 5, 6, 7};
+  const auto tile_of = [&](std::vector<size_t> counts) {
+    std::vector<SequenceSlice> slices;
+    for (const size_t count : counts) {
+      slices.push_back({.tokens = std::span(tokens).first(count),
+                        .pages = slices.empty() ? pages : other_pages});
+    }
+    plan.build(slices);
+    return plan.inputs(kBase).groups.at(0).tile_tokens;
+  };
+  EXPECT_EQ(tile_of({3}), 3);      // one tile of a group, two of its heads
+  EXPECT_EQ(tile_of({5}), 8);      // as many
+  EXPECT_EQ(tile_of({8}), 8);      // three, two
+  EXPECT_EQ(tile_of({9}), 3);      // three, four
+  EXPECT_EQ(tile_of({13, 3}), 8);  // six, six
+  plan.force_prefill_tile(8);
+  EXPECT_EQ(tile_of({3}), 8);
+  plan.force_prefill_tile(0);
+  EXPECT_EQ(tile_of({3}), 3);
+}
+
 TEST(StepPlan, TilesThatSeeTheMostKeysComeLast) {
   const std::vector<int32_t> chunk = {5, 6, 7, 8}, prompt = {1, 2, 3, 4, 5, 6, 7};
   const std::vector<int32_t> pages = {2, 0}, more_pages = {1, 3};
