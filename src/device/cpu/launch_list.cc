@@ -9,7 +9,7 @@ namespace {
 // Smallest ranges of a launch, for each thread: enough that nobody waits long at its end, few
 // enough that handing them out does not show.
 constexpr uint32_t kRangesPerThread = 128;
-constexpr uint32_t kUnevenRangesPerThread = 16;  // all of that size
+constexpr uint32_t kUnevenRangesPerThread = 128;  // all of that size
 
 constexpr uint64_t kLineBytes = 64;
 constexpr uint64_t kPartBytes = 2048;        // asked for between two looks whether it is our turn
