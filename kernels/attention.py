@@ -141,11 +141,11 @@ def _attend_to_pages(
             below = tl.fma(s, factor, -shift[:, None])
             if MASKED:
                 below = tl.where(seen, below, float("-inf"))
+        rescale = tl.exp2(highest - shift)
         if values.dtype == tl.bfloat16:
             p = quick_exp2(below)
         else:
             p = tl.exp2(below)
-        rescale = tl.exp2(highest - shift)
         total = tl.fma(total, rescale, tl.sum(p, axis=1))
         acc = acc * rescale[:, None]
         if DOT:
