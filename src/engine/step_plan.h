@@ -39,12 +39,12 @@ struct SplitRule {
 
 struct StepLimits {
   int32_t page_size = 0;
-  int32_t max_rows = 0;       // tokens of a step
-  int32_t max_sequences = 0;  // slices of a step
-  int32_t max_pages = 0;      // pages of a sequence
-  int32_t prefill_tile_tokens = 0;  // rows of a tile: tokens x heads of a group
-  // Larger tiles whose rows are tokens of one head, and how many of them stand for one of the others.
-  // Taken by steps that are fewer tiles so; 0: never.
+  int32_t max_rows = 0;             // tokens of a step
+  int32_t max_sequences = 0;        // slices of a step
+  int32_t max_pages = 0;            // pages of a sequence
+  int32_t prefill_tile_tokens = 0;  // whose rows are those of all heads of a group
+  // Tokens of larger tiles, whose rows are those of one of `group_heads` heads; 0: none. A step
+  // takes those of which it needs fewer.
   int32_t head_tile_tokens = 0;
   int32_t group_heads = 1;
   std::vector<SplitRule> decode_splits;  // ascending; the last one holds for all counts

@@ -9,7 +9,6 @@ namespace {
 // Smallest ranges of a launch, for each thread: enough that nobody waits long at its end, few
 // enough that handing them out does not show.
 constexpr uint32_t kRangesPerThread = 128;
-constexpr uint32_t kUnevenRangesPerThread = 128;  // all of that size
 
 constexpr uint64_t kLineBytes = 64;
 constexpr uint64_t kPartBytes = 2048;        // asked for between two looks whether it is our turn
@@ -59,7 +58,7 @@ bool LaunchList::prefetch_share(void* context, uint32_t begin, uint32_t end, uin
 }
 
 PoolWork LaunchList::work_of(Launch& launch, uint32_t threads) {
-  const uint32_t ranges = threads * (launch.uneven ? kUnevenRangesPerThread : kRangesPerThread);
+  const uint32_t ranges = threads * kRangesPerThread;
   return {.run = run_share,
           .prefetch = launch.num_streams > 0 ? prefetch_share : nullptr,
           .context = &launch,
