@@ -173,7 +173,7 @@ def attention_kernel(
     split = pid % num_splits
     first_head = (pid // num_splits) % BLOCKS * ROW_HEADS
     kv_head = first_head // GROUP
-    tile = tiles - 1 - pid // (num_splits * BLOCKS)  # the last tiles see the most keys
+    tile = pid // (num_splits * BLOCKS)
     seq, begin_row, tokens, first_position = tile_queries(
         tile_seq, tile_first, seq_start, seq_queries, seq_context, tile, tile_tokens
     )

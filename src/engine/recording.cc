@@ -64,8 +64,9 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
   const bool codes = options.dtype != ComputeType::kF32 && target_is_fast_at_codes(device.target);
   const bool float8 = compute == DType::kBF16 && target_multiplies_float8(device.target) &&
                       (!config.quantization || config.quantization->float8_activations);
-  // Half of the bytes; on CPUs, where a step's rows stay in the cache, not worth its rounding.
-  // Parts of a row must begin where the copy engines of GPUs can store, every 16 bytes.
+  // Half of the bytes; on CPUs, where a step's rows stay in the cache, only beside codes
+  // (Decoder::create). Parts of a row must begin where the copy engines of GPUs can store, every 16
+  // bytes.
   const bool gpu = target_is_gpu(device.target);
   const bool narrow = compute == DType::kBF16 && gpu && config.head_dim % 8 == 0;
   // A long prompt must not hold up running replies for long.

@@ -95,7 +95,7 @@ void StepPlan::add_group(bool decode) {
     }
   }
   if (tiles_.empty()) return;
-  // Those that see the most keys last: kernels begin there.
+  // Those that see the most keys last: kernels that deal tiles out themselves begin there.
   if (!decode) std::ranges::sort(tiles_);
   if (decode) group.num_splits = splits_of(group.rows);
   append_tiles(group);

@@ -26,7 +26,7 @@ struct DecoderLimits {
 
 struct DecoderTypes {
   DType compute = DType::kF32;    // inputs of matrix products and attention
-  DType projected = DType::kF32;  // q, k, v before RoPE
+  DType projected = DType::kF32;  // q, k, v before RoPE; bf16 with `codes` and compute in bf16
   DType cache = DType::kF32;
   // Layers whose weights are group-quantised take their input as 8-bit codes
   // (ops/activation_rows.h).

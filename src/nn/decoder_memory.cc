@@ -23,6 +23,14 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_CHECK(weights.layers.size() == spec.layers.size(), "{} layers of weights for {}",
                weights.layers.size(), spec.layers.size());
   Decoder decoder(launcher, std::move(spec), std::move(weights), types, limits);
+  const auto takes_codes = [&](const LayerWeights& layer) {
+    return std::ranges::all_of(
+        layer.qkv, [&](const LinearWeights& part) { return decoder.coded(part.weight); });
+  };
+  // Beside that of codes bf16's rounding does not show, and half the bytes pass through the caches.
+  if (types.compute == DType::kBF16 && std::ranges::all_of(decoder.weights_.layers, takes_codes)) {
+    decoder.types_.projected = DType::kBF16;
+  }
   NEREID_RETURN_IF_ERROR(decoder.allocate_cache());
   const Status allocated = decoder.allocate();
   if (!allocated) {
