@@ -111,6 +111,7 @@ class Decoder {
   Tensor residual(int64_t rows) const;
   // Whether the layer takes codes.
   bool coded(const quant::Weight& weight) const;
+  bool any_qkv(bool codes) const;  // whether a part of q, k and v is `coded`, or is not
   // `input` as codes of so many terms; with 0 as numbers.
   ops::ActivationRows rows_of(const LinearInput& input, int64_t terms, int64_t rows,
                               int64_t width) const;

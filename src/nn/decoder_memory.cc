@@ -23,12 +23,8 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_CHECK(weights.layers.size() == spec.layers.size(), "{} layers of weights for {}",
                weights.layers.size(), spec.layers.size());
   Decoder decoder(launcher, std::move(spec), std::move(weights), types, limits);
-  const auto takes_codes = [&](const LayerWeights& layer) {
-    return std::ranges::all_of(
-        layer.qkv, [&](const LinearWeights& part) { return decoder.coded(part.weight); });
-  };
   // Beside that of codes bf16's rounding does not show, and half the bytes pass through the caches.
-  if (types.compute == DType::kBF16 && std::ranges::all_of(decoder.weights_.layers, takes_codes)) {
+  if (types.compute == DType::kBF16 && !decoder.any_qkv(false)) {
     decoder.types_.projected = DType::kBF16;
   }
   NEREID_RETURN_IF_ERROR(decoder.allocate_cache());
@@ -108,6 +104,13 @@ Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, 
   return make(input.sums, (1 + terms) * plane);
 }
 
+bool Decoder::any_qkv(bool codes) const {
+  return std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
+    return std::ranges::any_of(
+        layer.qkv, [&](const LinearWeights& part) { return coded(part.weight) == codes; });
+  });
+}
+
 // Inputs of linear layers, each in the forms that some layer reads or that codes are made from.
 Status Decoder::allocate_inputs() {
   const auto any = [&](bool codes, auto... weights_of) {
@@ -119,12 +122,6 @@ Status Decoder::allocate_inputs() {
   const auto up = [](const LayerWeights& layer) -> auto& { return layer.up.weight; };
   const auto down = [](const LayerWeights& layer) -> auto& { return layer.down.weight; };
   const auto out = [](const LayerWeights& layer) -> auto& { return layer.attention_out.weight; };
-  const auto any_qkv = [&](bool codes) {
-    return std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
-      return std::ranges::any_of(
-          layer.qkv, [&](const LinearWeights& part) { return coded(part.weight) == codes; });
-    });
-  };
   const bool unfused = std::ranges::any_of(
       weights_.layers, [&](const LayerWeights& layer) { return !layer.fused_gate(spec_); });
   const int64_t rows = limits_.max_rows;
