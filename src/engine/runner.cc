@@ -20,6 +20,13 @@ const std::vector<SplitRule>& gpu_splits() {
   return rules;
 }
 
+// Rows are tokens of all heads of a group, or on CPUs those of one head.
+std::vector<PrefillTile> prefill_tiles(int32_t group, bool gpu) {
+  if (gpu) return {{.tokens = std::max(1, kGpuPrefillTileRows / group)}};
+  return {{.tokens = std::max(1, Runner::kPrefillTileRows / group)},
+          {.tokens = Runner::kPrefillTileRows, .programs = group}};
+}
+
 StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec, bool gpu) {
   const int32_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   const int32_t default_rows =
@@ -30,10 +37,7 @@ StepLimits step_limits(const RunnerOptions& options, const nn::DecoderSpec& spec
               std::max(options.max_rows > 0 ? options.max_rows : default_rows, options.max_batch),
           .max_sequences = options.max_batch,
           .max_pages = (options.max_context + Runner::kPageSize - 1) / Runner::kPageSize,
-          .prefill_tile_tokens =
-              std::max(1, (gpu ? kGpuPrefillTileRows : Runner::kPrefillTileRows) / group),
-          .head_tile_tokens = gpu ? 0 : Runner::kPrefillTileRows,
-          .group_heads = group,
+          .prefill_tiles = prefill_tiles(group, gpu),
           .decode_splits =
               gpu ? gpu_splits() : std::vector<SplitRule>{{INT32_MAX, Runner::kDecodeSplits}},
           .split_pages = (gpu ? kGpuSplitTokens : Runner::kSplitTokens) / Runner::kPageSize};
@@ -170,8 +174,8 @@ Status Runner::exercise() {
                              .pages = pages,
                              .decode = true};
   Tensor logits;
-  for (const int32_t tokens : {limits_.prefill_tile_tokens, limits_.head_tile_tokens}) {
-    plan_.force_prefill_tile(tokens);
+  for (const PrefillTile& tile : limits_.prefill_tiles) {
+    plan_.force_prefill_tile(tile.tokens);
     NEREID_TRY(logits, forward({&prefill, 1}));
   }
   plan_.force_prefill_tile(0);

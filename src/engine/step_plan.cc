@@ -2,6 +2,7 @@
 #include "src/engine/step_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "src/base/check.h"
 
@@ -136,16 +137,20 @@ int32_t StepPlan::splits_of(int32_t slices) const {
 
 int32_t StepPlan::prefill_tile() const {
   if (forced_tile_ > 0) return forced_tile_;
-  if (limits_.head_tile_tokens == 0) return limits_.prefill_tile_tokens;
-  const auto tiles_of = [](int64_t tokens, int32_t tile) { return (tokens + tile - 1) / tile; };
-  int64_t of_groups = 0, of_heads = 0;
-  for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
-    if (seq_decode_[sequence]) continue;
-    const int32_t tokens = seq_queries_[sequence];
-    of_groups += tiles_of(tokens, limits_.prefill_tile_tokens);
-    of_heads += tiles_of(tokens, limits_.head_tile_tokens) * limits_.group_heads;
+  PrefillTile chosen;
+  int64_t fewest = std::numeric_limits<int64_t>::max();
+  for (const PrefillTile& tile : limits_.prefill_tiles) {
+    int64_t programs = 0;
+    for (size_t sequence = 0; sequence < seq_start_.size(); ++sequence) {
+      if (seq_decode_[sequence]) continue;
+      programs += (seq_queries_[sequence] + tile.tokens - 1) / tile.tokens * tile.programs;
+    }
+    if (programs > fewest) continue;
+    fewest = programs;
+    chosen = tile;
   }
-  return of_heads <= of_groups ? limits_.head_tile_tokens : limits_.prefill_tile_tokens;
+  NEREID_CHECK(chosen.tokens > 0, "no tile for prefill");
+  return chosen.tokens;
 }
 
 void StepPlan::build(std::span<const SequenceSlice> slices) {

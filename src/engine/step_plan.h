@@ -37,18 +37,20 @@ struct SplitRule {
   int32_t splits = 1;
 };
 
+// Query tokens of a tile, and how many programs share the heads of a group for it.
+struct PrefillTile {
+  int32_t tokens = 0;
+  int32_t programs = 1;
+};
+
 struct StepLimits {
   int32_t page_size = 0;
-  int32_t max_rows = 0;             // tokens of a step
-  int32_t max_sequences = 0;        // slices of a step
-  int32_t max_pages = 0;            // pages of a sequence
-  int32_t prefill_tile_tokens = 0;  // whose rows are those of all heads of a group
-  // Tokens of larger tiles, whose rows are those of one of `group_heads` heads; 0: none. A step
-  // takes those of which it needs fewer.
-  int32_t head_tile_tokens = 0;
-  int32_t group_heads = 1;
-  std::vector<SplitRule> decode_splits;  // ascending; the last one holds for all counts
-  int32_t split_pages = 1;               // of a split, about
+  int32_t max_rows = 0;                    // tokens of a step
+  int32_t max_sequences = 0;               // slices of a step
+  int32_t max_pages = 0;                   // pages of a sequence
+  std::vector<PrefillTile> prefill_tiles;  // a step takes the one of fewest programs, or the last
+  std::vector<SplitRule> decode_splits;    // ascending; the last one holds for all counts
+  int32_t split_pages = 1;                 // of a split, about
 
   // Decode slices times splits, at most.
   int64_t max_split_rows() const;

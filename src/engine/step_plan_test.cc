@@ -13,7 +13,7 @@ const StepLimits kLimits = {.page_size = 4,
                             .max_rows = 16,
                             .max_sequences = 4,
                             .max_pages = 5,
-                            .prefill_tile_tokens = 3,
+                            .prefill_tiles = {{.tokens = 3}},
                             .decode_splits = {{1, 4}, {INT32_MAX, 2}}};
 constexpr DevicePtr kBase = 0x10000;
 
@@ -74,12 +74,11 @@ TEST(StepPlan, NoTilesOfPromptsWithoutLogitsAreWanted) {
 
 TEST(StepPlan, TilesOfOneHeadAreTakenWhereTheyAreFewer) {
   StepLimits limits = kLimits;
-  limits.head_tile_tokens = 8;
-  limits.group_heads = 2;
+  limits.prefill_tiles.push_back({.tokens = 8, .programs = 2});
   StepPlan plan(limits);
   const std::vector<int32_t> tokens(16, 5);
   const std::vector<int32_t> pages = {0, 1, 2, 3}, other_pages = {4, 5, 6, 7};
-  const auto tile_of = [&](std::vector<size_t> counts) {
+  const auto tile_of = [&](const std::vector<size_t>& counts) {
     std::vector<SequenceSlice> slices;
     for (const size_t count : counts) {
       slices.push_back({.tokens = std::span(tokens).first(count),
