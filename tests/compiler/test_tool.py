@@ -204,6 +204,17 @@ def test_pages_behind_a_table_and_streams_are_asked_for_ahead(compiler: Path, tm
     assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
 
 
+@pytest.mark.parametrize("processor, dot", [("znver4", "vpdpwssd"), ("x86-64-v4", "vpmaddwd"), ("x86-64-v3", "vpmaddwd")])
+def test_pairs_of_products_are_one_instruction(compiler: Path, tmp_path: Path, processor: str, dot: str) -> None:
+    path = tmp_path / "kernel.ttir"
+    for case, scaled in (("pairs_4x32_16_0_0_16384_15", False), ("pairs_4x32_16_0_1_16384_15", True)):
+        path.write_text(ttir_of(case))
+        assembly = run(compiler, path, "--cpu", processor, "--emit", "asm", "-o", "-").stdout
+        assert dot in assembly and ("vpmulhrsw" in assembly) == scaled and "vpmulld" not in assembly, case
+    path.write_text(ttir_of("pairs_4x32_16_0_1_16384_14"))  # another rounding
+    assert "vpmulhrsw" not in run(compiler, path, "--cpu", processor, "--emit", "asm", "-o", "-").stdout
+
+
 @pytest.mark.parametrize("case, loops", [("paged_dot_4_0_5", 2), ("two_panels_1_32", 1)])
 def test_dots_ask_for_a_tile_with_each_of_their_steps(compiler: Path, tmp_path: Path, case: str, loops: int) -> None:
     path = tmp_path / "kernel.ttir"

@@ -163,10 +163,22 @@ void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, size_t& plac
   }
 }
 
+// What an address was made from: the pointer that a stream's loads have in common.
+mlir::Value base_of(mlir::Value address) {
+  while (mlir::Operation* op = address.getDefiningOp()) {
+    if (!mlir::isa<tt::AddPtrOp, tt::BroadcastOp, tt::ExpandDimsOp, tt::SplatOp, tt::BitcastOp>(op))
+      break;
+    address = op->getOperand(0);
+  }
+  return address;
+}
+
 // The streams of a loop advance together: by as many iterations as the widest needs.
 void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
   int64_t widest = 1;
-  for (tt::LoadOp load : streams) widest = std::max(widest, tile_bytes(load));
+  llvm::SmallDenseMap<mlir::Value, int64_t, 4> bytes;
+  for (tt::LoadOp load : streams)
+    widest = std::max(widest, bytes[base_of(load.getPtr())] += tile_bytes(load));
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(loop.getBody());
   mlir::Location at = loop.getLoc();
   int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
@@ -177,6 +189,7 @@ void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64
   for (tt::LoadOp load : streams) {
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);
     if (!slice || slice->indirect) continue;
+    builder.setInsertionPoint(load);  // of several of one stream, not all at once
     mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
     tt::LoadOp copy = ask_for(builder, load, address, 0, 1);
     if (!dots.empty() && may_spread(load, *slice)) spread_over(copy, dots, place++);

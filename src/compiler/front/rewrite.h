@@ -2,10 +2,17 @@
 #pragma once
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Support/LLVM.h"
 #include "src/compiler/target.h"
 
 namespace nereid {
+
+// Whether `value` is `number`, or a tensor of it.
+inline bool is_constant(mlir::Value value, int64_t number) {
+  llvm::APInt found;
+  return mlir::matchPattern(value, mlir::m_ConstantInt(&found)) && found.getSExtValue() == number;
+}
 
 // tt.make_tensor_descriptor and tt.descriptor_* -> pointer arithmetic, masks, loads, stores,
 // atomics. Fails, with a diagnostic, on descriptors that are chosen at run time or passed as
@@ -18,6 +25,10 @@ mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 // dot(a, u & 127) + 128 * dot(a, (u >> 7) & 1) as one dot of a and the bytes u without signs, where
 // an instruction takes them so.
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
+
+// Products of 16-bit halves of words and their sums as calls of pair_dot and pair_scale
+// (lower/pair_ops.cc), on x86 with AVX2.
+void combine_pair_products(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
 
 // Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop
 // reads.

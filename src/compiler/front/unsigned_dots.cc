@@ -12,11 +12,6 @@ namespace tt = mlir::triton;
 namespace arith = mlir::arith;
 using mlir::Value;
 
-bool is_constant(Value value, int64_t number) {
-  llvm::APInt found;
-  return mlir::matchPattern(value, mlir::m_ConstantInt(&found)) && found.getSExtValue() == number;
-}
-
 // low = dot(a, u & 127, 128 * high (+ start)), high = dot(a, (u >> 7) & 1, 0).
 struct TwoParts {
   tt::DotOp low;

@@ -153,9 +153,10 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
     for (int64_t k = 0; k < together; ++k) {
       if (dot.spread_along_k && k % kSpreadGroups == 0) advance_spread();
       for (int64_t part = 0; part < dot.parts(); ++part) {
-        // LLVM would begin plain loads of later steps early, and spill them.
-        if (dot.b || dot.b_plain) keep_loads_behind();
         step(k_group, k, part, k % sets);
+        // LLVM would begin plain loads of later steps early, and spill them.
+        if (dot.b || dot.b_plain)
+          keep_loads_behind(type, slots[(k % sets * rows + rows) * columns - 1]);
       }
     }
   });

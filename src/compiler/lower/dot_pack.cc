@@ -195,10 +195,20 @@ void Emitter::compute_correction(DotPlan& dot) {
   });
 }
 
-// Loads that are emitted later stay behind this point.
-void Emitter::keep_loads_behind() {
-  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {}, false);
-  builder_.CreateCall(llvm::InlineAsm::get(type, "", "~{memory}", true), {});
+// Loads that are emitted later stay behind this point and, where it is a whole vector, the sum in
+// `slot`.
+void Emitter::keep_loads_behind(llvm::Type* type, Value* slot) {
+  const bool arm = target_.arch == Arch::kAArch64;
+  if (type->getPrimitiveSizeInBits() < 128 || (!arm && target_.arch != Arch::kX86_64)) {
+    auto* function = llvm::FunctionType::get(builder_.getVoidTy(), {}, false);
+    builder_.CreateCall(llvm::InlineAsm::get(function, "", "~{memory}", true), {});
+    return;
+  }
+  auto* function = llvm::FunctionType::get(type, {type}, false);
+  auto* barrier =
+      llvm::InlineAsm::get(function, "", arm ? "=w,0,~{memory}" : "=v,0,~{memory}", true);
+  Value* sum = builder_.CreateLoad(type, slot);
+  builder_.CreateStore(builder_.CreateCall(barrier, {sum}), slot);
 }
 
 // Memory that LLVM must not see through: reading it back element by element is meant.

@@ -144,10 +144,33 @@ Value* Emitter::emit_divide(mlir::Operation* op, Value* a, Value* b) {
   return builder_.CreateSub(quotient, builder_.CreateZExt(builder_.CreateAnd(rest, differ), type));
 }
 
+// Of whole vectors of 32-bit numbers by other amounts than constants, as AVX2 does it: whatever the
+// amount. LLVM would compare amounts with 32, and take a slower instruction where all are the same.
+Value* Emitter::emit_variable_shift(mlir::Operation* op, Value* a, Value* b) {
+  auto* type = llvm::dyn_cast<llvm::FixedVectorType>(a->getType());
+  if (!target_.has_avx2 || !type || !type->getElementType()->isIntegerTy(32) ||
+      llvm::isa<llvm::Constant>(b))
+    return nullptr;
+  using Ids = std::array<llvm::Intrinsic::ID, 3>;  // of 4, 8, 16 numbers
+  constexpr Ids kLeft = {llvm::Intrinsic::x86_avx2_psllv_d, llvm::Intrinsic::x86_avx2_psllv_d_256,
+                         llvm::Intrinsic::x86_avx512_psllv_d_512};
+  constexpr Ids kRight = {llvm::Intrinsic::x86_avx2_psrlv_d, llvm::Intrinsic::x86_avx2_psrlv_d_256,
+                          llvm::Intrinsic::x86_avx512_psrlv_d_512};
+  constexpr Ids kSigned = {llvm::Intrinsic::x86_avx2_psrav_d, llvm::Intrinsic::x86_avx2_psrav_d_256,
+                           llvm::Intrinsic::x86_avx512_psrav_d_512};
+  const Ids& ids = mlir::isa<arith::ShLIOp>(op)    ? kLeft
+                   : mlir::isa<arith::ShRUIOp>(op) ? kRight
+                                                   : kSigned;
+  const unsigned lanes = type->getNumElements();
+  if (lanes != 4 && lanes != 8 && (lanes != 16 || target_.vector_bytes < 64)) return nullptr;
+  return builder_.CreateIntrinsic(ids[lanes / 8], {}, {a, b});
+}
+
 // Shifts by the width or more give 0 (or the sign), as they do on GPUs.
 Value* Emitter::emit_shift(mlir::Operation* op, Value* a, Value* b) {
   llvm::Type* type = a->getType();
   unsigned bits = type->getScalarSizeInBits();
+  if (Value* shifted = emit_variable_shift(op, a, b)) return shifted;
   Value* limit = llvm::ConstantInt::get(type, bits);
   Value* inside = builder_.CreateICmpULT(b, limit);
   if (mlir::isa<arith::ShRSIOp>(op)) {

@@ -171,8 +171,11 @@ class Emitter {
   llvm::Value* emit_math_op(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_wide_math(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_extern(mlir::triton::ExternElementwiseOp op, llvm::ArrayRef<llvm::Value*> x);
+  // pair_ops.cc
+  llvm::Value* emit_pair_op(llvm::StringRef name, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_compare(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_divide(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
+  llvm::Value* emit_variable_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* range_minmax(bool is_max, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_minmax(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
@@ -287,7 +290,7 @@ class Emitter {
   llvm::Value* sums_of(llvm::ArrayRef<llvm::Value*> vectors);
   void store_inner_sums(const DotPlan& dot, llvm::Value* n, int64_t columns,
                         llvm::ArrayRef<llvm::AllocaInst*> slots, bool together);
-  void keep_loads_behind();
+  void keep_loads_behind(llvm::Type* type, llvm::Value* slot);
   void pin(llvm::Value* pointer);
   void pack_a(DotPlan& dot);
   void pack_a_words(DotPlan& dot);

@@ -76,6 +76,7 @@ Value* Emitter::emit_wide_math(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
 
 Value* Emitter::emit_extern(tt::ExternElementwiseOp op, llvm::ArrayRef<Value*> x) {
   llvm::StringRef name = op.getSymbol();
+  if (Value* pair = emit_pair_op(name, x)) return pair;
   llvm::Type* type = type_of(op.getType());
   name.consume_front("__nv_");
   if (name.consume_front("__ocml_")) name = name.rsplit('_').first;

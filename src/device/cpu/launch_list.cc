@@ -41,6 +41,10 @@ void LaunchList::add(const ListedLaunch& launch) {
 
 void LaunchList::run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
   const auto& launch = *static_cast<const Launch*>(context);
+  // Vectors that a kernel keeps on its stack lie there as the caller's stack does: without this,
+  // each may lie on two lines.
+  alignas(kLineBytes) std::byte line{};
+  asm volatile("" : : "r"(&line) : "memory");
   launch.run(launch.args, begin, end, launch.grid, launch.scratch[worker]);
 }
 
