@@ -177,7 +177,7 @@ def softmax(rows: int, columns: int) -> Work:
 def norm(rows: int, dim: int, target: str) -> Work:
     return from_declaration(
         f"rms_norm f32 {rows} x {dim}", "rms_norm",
-        {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": dim, "terms": 1, "out_stride": dim,
+        {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": dim, "terms": 1, "paired": 0, "out_stride": dim,
          "has_index": 0},
         {"x": array("f32", rows, dim), "weight": array("f32", dim), "out": array("f32", rows, dim), "rows": rows,
          "eps": 1e-5}, target, {},
@@ -222,18 +222,18 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
 
 
 def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
-    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 with signs (8 bits) have them."""
+    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 with signs (8 bits) have them, without pairs."""
     has_min = int(bits == 4)
     key = {
-        "x_dtype": "i8", "out_dtype": "f32", "terms": 1, "second_from": 0, "octaves": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
+        "x_dtype": "i8", "out_dtype": "f32", "paired_out": 0, "terms": 1, "second_from": 0, "octaves": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
         "zero": 0, "group": 32, "scale_dtype": "f16", "has_min": has_min, "n": n, "k": k, "x_stride": k,
         "out_stride": n, "has_bias": 0, "residual": 0, "gate": 0,
     }  # fmt: skip
     groups = (n // 32, k // 32, 32)
     args = {
-        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32 * 2),
+        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32 * 2), "x_pairs": None,
         "codes": array("i32", n // 32, k * bits // 32, 32), "scales": array("f16", *groups),
-        "mins": array("f16", *groups) if has_min else None, "out": array("f32", 1, n), "rows": 1,
+        "mins": array("f16", *groups) if has_min else None, "units": None, "out": array("f32", 1, n), "rows": 1,
     }  # fmt: skip
     return from_declaration(f"int{bits} row {n} x {k}", "linear", key, args, target, {})
 

@@ -8,7 +8,8 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 2, x as 8-bit codes and weights as 4- or 8-bit ones: each group's product is summed in integers, and
     both scales are applied to the sum. Any number of rows gives a row the same result. DOT = 3 is the same
     without matrix instructions, for targets whose instructions take more columns than a group has.
-    EXPONENTS = 1: multiplies with scales that are octaves apart by adding to exponents.
+    EXPONENTS = 1: multiplies with scales that are octaves apart by adding to exponents. Weights whose scales lie in pairs
+    (scale_pairs.py) are multiplied in integers throughout.
   - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
     does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
@@ -21,8 +22,9 @@ import triton.language as tl
 
 from kernels import linear_cases, linear_reference
 from kernels.activation import activate
-from kernels.activation_codes import TERMS, encode_groups
+from kernels.activation_codes import TERMS, encode_groups, pair_words
 from kernels.linear_codes import codes_product
+from kernels.linear_pairs import pairs_product
 from kernels.linear_tiles import rows_times_tiles
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
@@ -31,7 +33,8 @@ from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 @triton.jit
 def _row_times_panels(
     x, codes, scales, mins, row, panel, lane,
-    x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
+    group: tl.constexpr,
     has_min: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """[1, BLOCK_N] f32 without a matrix product, for the row of index `row`; `panel` is a scalar or, as `lane`,
@@ -81,8 +84,9 @@ def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: 
 
 @triton.jit
 def _store(
-    acc, out, out_scales, out_sums, row, row_inside, column, block_n,
-    out_dtype: tl.constexpr, n: tl.constexpr, out_stride: tl.constexpr, residual: tl.constexpr, FULL: tl.constexpr,
+    acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
+    out_dtype: tl.constexpr, paired_out: tl.constexpr, n: tl.constexpr, out_stride: tl.constexpr,
+    residual: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """acc f32 [rows, columns] to out, as its type has it. FULL: all rows are inside."""
     at = row.to(tl.int64)
@@ -98,39 +102,69 @@ def _store(
         acc += tl.load(out_at, mask=inside).to(tl.float32)
     if out_dtype == tl.int8:
         tl.static_assert(acc.shape[1] == 32 and n % 32 == 0 and not residual)
-        code, total, scale = encode_groups(acc)
+        code, total, scale = encode_groups(acc, paired_out)
+        if paired_out:
+            tl.store(out_pairs + at * pair_words(n // 32, 1) + block_n, total, mask=here)
+        else:
+            sum_at = out_sums + at * (n // 32 * 2) + block_n
+            tl.store(sum_at, scale * total.to(tl.float32), mask=here)
+            tl.store(sum_at + n // 32, total.to(tl.float32), mask=here)
         tl.store(out_at, code, mask=inside)
         tl.store(out_scales + at * (n // 32) + block_n, scale, mask=here)
-        sum_at = out_sums + at * (n // 32 * 2) + block_n
-        tl.store(sum_at, scale * total, mask=here)
-        tl.store(sum_at + n // 32, total, mask=here)
     else:
         tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
+def _product(
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel, terms: tl.constexpr,
+    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
+    zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr,
+    FULL: tl.constexpr,
+):  # fmt: skip
+    """[rows, 32] f32 of these rows and one panel, for x as codes."""
+    if scales.dtype.element_ty == tl.int32:
+        return pairs_product(
+            x, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
+            terms, second_from, octaves, x_stride, k, bits, has_min, DOT, FULL,
+        )  # fmt: skip
+    else:
+        return codes_product(
+            x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
+            terms, second_from, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS * octaves, FULL,
+        )  # fmt: skip
+
+
+@triton.jit
 def _codes_tile(
-    x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
-    row, row_inside, panel, out_dtype: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr, bits: tl.constexpr,
-    code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, n: tl.constexpr, k: tl.constexpr,
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out, out_scales,
+    out_sums, out_pairs,
+    row, row_inside, panel, out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr,
+    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr,
+    code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, n: tl.constexpr,
+    k: tl.constexpr,
     x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
     DOT: tl.constexpr, EXPONENTS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """The tile of out of these rows and one panel, for x as codes. FULL: all rows are inside."""
-    acc = codes_product(
-        x, x_scales, x_sums, codes, scales, mins, row, row_inside, panel,
-        terms, second_from, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, FULL,
+    acc = _product(
+        x, x_scales, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
+        terms, second_from, octaves, bits, code_dtype, zero, group, has_min, k, x_stride, DOT, EXPONENTS, FULL,
     )  # fmt: skip
     up = acc
     if gate != 0:
-        up = codes_product(
-            x, x_scales, x_sums, codes2, scales2, mins2, row, row_inside, panel,
-            terms, second_from, x_stride, k, bits, code_dtype, zero, group, has_min, DOT, EXPONENTS, FULL,
+        up = _product(
+            x, x_scales, x_sums, x_pairs, codes2, scales2, mins2, units2, row, row_inside, panel,
+            terms, second_from, octaves, bits, code_dtype, zero, group, has_min, k, x_stride, DOT, EXPONENTS, FULL,
         )  # fmt: skip
     block_n = panel.to(tl.int32)
     column = block_n * 32 + tl.arange(0, 32)
     acc = gated(acc, up, bias, column, n, has_bias, gate, out_dtype == tl.int8)
-    _store(acc, out, out_scales, out_sums, row, row_inside, column, block_n, out_dtype, n, out_stride, residual, FULL)
+    _store(
+        acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
+        out_dtype, paired_out, n, out_stride, residual, FULL,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -148,9 +182,13 @@ def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
 
 @triton.jit
 def linear_kernel(
-    x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums, rows,
-    out_dtype: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
-    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr,
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out, out_scales,
+    out_sums, out_pairs, rows,
+    out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr,
+    octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr,
+    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr,
+    residual: tl.constexpr,
     gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
 ):  # fmt: skip
@@ -173,15 +211,17 @@ def linear_kernel(
         # Without masks where all rows are inside.
         if BLOCK_M == 1 or all_inside:
             _codes_tile(
-                x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
-                row, row_inside, panel, out_dtype, terms, second_from, bits, code_dtype, zero, group, has_min,
-                n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS * octaves, True,
+                x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out,
+                out_scales, out_sums, out_pairs, row, row_inside, panel, out_dtype, paired_out, terms, second_from,
+                octaves, bits, code_dtype, zero,
+                group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, True,
             )  # fmt: skip
         else:
             _codes_tile(
-                x, x_scales, x_sums, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales, out_sums,
-                row, row_inside, panel, out_dtype, terms, second_from, bits, code_dtype, zero, group, has_min,
-                n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS * octaves, False,
+                x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out,
+                out_scales, out_sums, out_pairs, row, row_inside, panel, out_dtype, paired_out, terms, second_from,
+                octaves, bits, code_dtype, zero,
+                group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, False,
             )  # fmt: skip
     else:
         if DOT == 1 or DOT == 4:
@@ -190,12 +230,14 @@ def linear_kernel(
             if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
                 acc, up = rows_times_tiles(
                     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, True,
+                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE,
+                    REST_K, True,
                 )  # fmt: skip
             else:
                 acc, up = rows_times_tiles(
                     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
-                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, REST_K, False,
+                    x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE,
+                    REST_K, False,
                 )  # fmt: skip
         else:
             tl.static_assert(BLOCK_M == 1)
@@ -209,7 +251,10 @@ def linear_kernel(
                 )
         column = block_n * BLOCK_N + local
         acc = gated(acc, up, bias, column, n, has_bias, gate)
-        _store(acc, out, out_scales, out_sums, row, row_inside, column, block_n, out_dtype, n, out_stride, residual, False)
+        _store(
+            acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
+            out_dtype, paired_out, n, out_stride, residual, False,
+        )  # fmt: skip
 
 
 LINEAR = Kernel(
@@ -220,6 +265,7 @@ LINEAR = Kernel(
     key=[
         DType("x_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8 too, of one term; then n is a multiple of 32"),
+        Flag("paired_out", doc="of codes: what pair_rows makes pairs of, instead of sums"),
         TERMS,
         Int("second_from", doc="panels of columns that end before it make do with the first of two terms"),
         Flag("octaves", doc="scales of a row of x are whole octaves apart"),
@@ -227,7 +273,7 @@ LINEAR = Kernel(
         DType("code_dtype", allowed=CODE_DTYPES, doc="u8 unsigned, i8 signed codes; or the weight's float type"),
         Int("zero", doc="subtracted from codes"),
         Int("group", doc="columns that share a scale; 0: no scales"),
-        DType("scale_dtype", allowed=("f16", "f32")),
+        DType("scale_dtype", allowed=("f16", "f32", "i32"), doc="i32: pairs, as scale_pairs.py has them"),
         Flag("has_min"), Int("n", min=1), Int("k", min=1),
         Int("x_stride", min=1, doc="elements from row to row of x"),
         Int("out_stride", min=1, doc="elements from row to row of out"),
@@ -238,24 +284,30 @@ LINEAR = Kernel(
         Ptr("x", "x_dtype", "read", shape="rows, x_stride"),
         Ptr("x_scales", "f32", "read", shape="rows, k / 32", optional="x_dtype is i8"),
         Ptr("x_sums", "f32", "read", shape="rows, (1 + terms) * k / 32", optional="x_dtype is i8"),
+        Ptr("x_pairs", "i32", "read", shape="rows, pair_words(k / 32, terms)", optional="scale_dtype is i32"),
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", streamed=True),
         Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
         Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
+        Ptr("units", "f32", "read", shape="n_pad / 32, 32", optional="scale_dtype is i32"),
         Ptr("codes2", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", optional="gate", streamed=True),
         Ptr("scales2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
         Ptr("mins2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
+        Ptr("units2", "f32", "read", shape="n_pad / 32, 32", optional="scale_dtype is i32 and gate"),
         Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
         Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),
-        Ptr("out_sums", "f32", "write", shape="rows, 2 * n / 32", optional="out_dtype is i8"),
+        Ptr("out_sums", "f32", "write", shape="rows, 2 * n / 32", optional="out_dtype is i8 and not paired_out"),
+        Ptr("out_pairs", "i32", "write", shape="rows, pair_words(n / 32, 1)", optional="paired_out"),
         I32("rows"),
     ],
     grid="ceil_div(rows, BLOCK_M) * ceil_div(n, BLOCK_N)",
     select="rows",
     cost=Cost(
-        bytes="(2 if gate else 1) * (n * k * bits // 8 + (n * (k // group) * size_of(scale_dtype) * (1 + has_min) if group else 0))"
+        bytes="(2 if gate else 1) * (n * k * bits // 8"
+        " + (n * (k // group) * (2 if scale_dtype == 'i32' else size_of(scale_dtype)) * (1 + has_min) if group else 0))"
         " + rows * k * terms * size_of(x_dtype) + rows * n * size_of(out_dtype) * (1 + residual) + n * 4 * has_bias"
-        " + (rows * (k // 32) * (4 + 4 * terms) if x_dtype == 'i8' else 0) + (rows * (n // 32) * 12 if out_dtype == 'i8' else 0)",
+        " + (rows * (k // 32) * (12 * terms if scale_dtype == 'i32' else 4 + 4 * terms) if x_dtype == 'i8' else 0)"
+        " + (rows * (n // 32) * (12 - 4 * paired_out) if out_dtype == 'i8' else 0)",
         operations="(4 if gate else 2) * rows * n * k",
         products="x_dtype",
     ),

@@ -9,7 +9,7 @@ from kernels.activation_codes import SECOND
 
 
 @triton.jit
-def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
+def byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
     """start + x w, i32 [rows, lanes], of i8 [rows, group] and [group, lanes]; unsigned: w holds numbers from 0 to 255.
     tl.dot takes bytes with signs; where an instruction takes w without, nereid-cc makes one dot of the two."""
     if DOT == 2:
@@ -25,7 +25,7 @@ def _byte_product(x, w, start, unsigned: tl.constexpr, DOT: tl.constexpr):
 
 
 @triton.jit
-def _codes(byte_at, bits: tl.constexpr, has_min: tl.constexpr, unsigned: tl.constexpr, group: tl.constexpr, STREAM: tl.constexpr):
+def group_codes(byte_at, bits: tl.constexpr, has_min: tl.constexpr, unsigned: tl.constexpr, group: tl.constexpr, STREAM: tl.constexpr):
     """i8 [group, 32], one group of a panel's columns, of its bytes [group * bits / 32, 128]. The words lie as an
     instruction that multiplies four neighbouring bytes wants them."""
     WORDS: tl.constexpr = group * bits // 32
@@ -44,12 +44,12 @@ def _codes(byte_at, bits: tl.constexpr, has_min: tl.constexpr, unsigned: tl.cons
 
 
 @triton.jit
-def _of_rows(at, row_inside, FULL: tl.constexpr):
+def of_rows(at, row_inside, FULL: tl.constexpr):
     """A number of each row, [rows, 1], or for FULL for all 32 lanes at once, which a CPU has for the same price."""
     if FULL:
         return tl.load(at[:, None] + tl.zeros((1, 32), dtype=tl.int32))
     else:
-        return tl.load(at, mask=row_inside, other=0.0)[:, None]
+        return tl.load(at, mask=row_inside, other=0)[:, None]
 
 
 @triton.jit
@@ -63,8 +63,8 @@ def _group_product(
         xs = tl.load(x_at, mask=row_inside[:, None], other=0)
     start = tl.zeros((xs.shape[0], 32), dtype=tl.int32)
     if zero != 0:
-        start += _of_rows(sum_at, row_inside, FULL).to(tl.int32) * (0 - zero)
-    return _byte_product(xs, code, start, unsigned, DOT).to(tl.float32)
+        start += of_rows(sum_at, row_inside, FULL).to(tl.int32) * (0 - zero)
+    return byte_product(xs, code, start, unsigned, DOT).to(tl.float32)
 
 
 @triton.jit
@@ -114,11 +114,11 @@ def codes_product(
     if EXPONENTS:
         # acc is in units of first / 2^32, so that even what is added to the exponent of a zero, which makes it a number
         # of no weight, is not negative.
-        first = _of_rows(x_scale_at, row_inside, FULL)
+        first = of_rows(x_scale_at, row_inside, FULL)
         unit = first.to(tl.int32, bitcast=True) - (32 << 23)
     for g in range(0, GROUPS):
-        code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
-        x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL)
+        code = group_codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, STREAM)
+        x_scale = of_rows(x_scale_at + g * group // 32, row_inside, FULL)
         product = _group_product(
             x_at + g * group, x_sum_at + k // 32 + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
         )
@@ -131,13 +131,13 @@ def codes_product(
         if has_min:
             offset = _offset(min_at + g * 32, scale, zero, STREAM)
             if EXPONENTS:
-                total = _of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
+                total = of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
                 acc += offset[None, :] * _times_octaves(total, octaves)
             elif SUMS_APART:
-                total = _of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
+                total = of_rows(x_sum_at + k // 32 + g, row_inside, FULL)
                 acc += offset[None, :] * (total * x_scale)
             else:
-                acc += offset[None, :] * _of_rows(x_sum_at + g, row_inside, FULL)
+                acc += offset[None, :] * of_rows(x_sum_at + g, row_inside, FULL)
     if EXPONENTS:
         # As fma, so that it is rounded before something is added, whatever the compiler would like: a row gets the same
         # result in every tile.
@@ -154,16 +154,16 @@ def codes_product(
                 second_sum = tl.load(second_sum_at + g * group // 32, mask=row_inside, other=0.0)
             # -0.0 too says that there are second codes.
             if tl.max((second_sum.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
-                code = _codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, "")
+                code = group_codes(byte_at + g * (WORDS * 128), bits, has_min, UNSIGNED, group, "")
                 product = _group_product(
                     x_at + k + g * group, second_sum_at + g, code, row_inside, WHOLE_ZERO, UNSIGNED, DOT, FULL
                 )
                 scale = tl.load(scale_at + g * 32).to(tl.float32)
-                x_scale = _of_rows(x_scale_at + g * group // 32, row_inside, FULL) * (1.0 / SECOND)
+                x_scale = of_rows(x_scale_at + g * group // 32, row_inside, FULL) * (1.0 / SECOND)
                 acc += product * (x_scale * scale[None, :])
                 if SUMS_APART and has_min:
                     offset = _offset(min_at + g * 32, scale, zero, "")
-                    total = _of_rows(second_sum_at + g, row_inside, FULL)
+                    total = of_rows(second_sum_at + g, row_inside, FULL)
                     acc += offset[None, :] * (total * x_scale)
     return acc
 

@@ -6,11 +6,13 @@ import numpy as np
 
 from kernels.activation import activation_reference
 from kernels.activation_codes import SECOND, encode
+from kernels.pair_rows import begun_pairs
+from kernels.scale_pairs import scales_of_pairs
 
 GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
 
 
-def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
+def weight_from_planes(key, codes, scales, mins, units=None) -> np.ndarray:
     """f64 [n, k] of the planes. The cases make planes with quant_reference.pack_*; their agreement with the
     file formats is what the repack cases check."""
     bits, per_word = key["bits"], 32 // key["bits"]
@@ -29,9 +31,14 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
             value = code.astype(np.uint16).view(np.float16).astype(np.float64)
         case "bf16":
             value = (code.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    zero = key["zero"]
+    if key["scale_dtype"] == "i32":
+        zero = 8 if bits == 4 else 128
+        scales = scales_of_pairs(scales, units)
+        mins = scales_of_pairs(mins, units) if key["has_min"] else None
     if key["group"]:
         widen = lambda p: np.repeat(p.astype(np.float64).transpose(0, 2, 1).reshape(value.shape[0], -1), key["group"], 1)
-        value = (value - key["zero"]) * widen(scales)
+        value = (value - zero) * widen(scales)
         if key["has_min"]:
             value = value + widen(mins)
     return value[: key["n"], : key["k"]]
@@ -40,7 +47,7 @@ def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
 def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
     x = args["x"][:rows, : key["terms"] * key["k"]].astype(np.float64)
-    weight = weight_from_planes(key, args["codes"], args["scales"], args["mins"])
+    weight = weight_from_planes(key, args["codes"], args["scales"], args["mins"], args["units"])
     if key["x_dtype"] == "i8":
         scales = np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
         first, x = x[:, : key["k"]] * scales, x[:, : key["k"]] * scales
@@ -51,15 +58,21 @@ def linear_reference(key, args):
         without = key["second_from"] // 32 * 32
         y[:, :without] = first @ weight[:without].T
     if key["gate"]:
-        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
+        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"], args["units2"]).T
         y = activation_reference(y, key["gate"] - 1) * up
     if key["has_bias"]:
         y = y + args["bias"][:n]
     out = args["out"].copy()
     if key["out_dtype"] == "i8":
         made = encode(y, octaves=False)
-        scales, sums = args["out_scales"].copy(), args["out_sums"].copy()
-        out[:rows, :n], scales[:rows], sums[:rows] = made["codes"], made["scales"], made["sums"]
+        scales = args["out_scales"].copy()
+        out[:rows, :n], scales[:rows] = made["codes"], made["scales"]
+        if key["paired_out"]:
+            pairs = args["out_pairs"].copy()
+            pairs[:rows, : n // 32] = begun_pairs(made["codes"])[:, : n // 32]
+            return {"out": out, "out_scales": scales, "out_pairs": pairs}
+        sums = args["out_sums"].copy()
+        sums[:rows] = made["sums"]
         return {"out": out, "out_scales": scales, "out_sums": sums}
     out[:rows, :n] = y + (out[:rows, :n] if key["residual"] else 0)
     return {"out": out}

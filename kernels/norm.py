@@ -9,10 +9,13 @@ import triton.language as tl
 from kernels.activation_codes import (
     CODE_TOLERANCE,
     CODE_TOLERANCE_TWO,
+    PAIRED,
     TERMS,
     encode,
+    heavier_of,
     larger_of,
     outstanding_limit,
+    pair_words,
     planes_for,
     row_block,
     store_codes,
@@ -23,13 +26,15 @@ from kernels.spec import F32, FLOATS, I32, Case, Cost, DType, Flag, Int, Kernel,
 
 @triton.jit
 def _store_block(
-    result, out, out_scales, out_sums, largest, limit, begin,
-    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, MASKED: tl.constexpr,
+    result, out, out_scales, out_sums, out_pairs, largest, heaviest, limit, begin,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, paired: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """The row's columns from `begin` on."""
     column = begin + tl.arange(0, result.shape[0])
     if out_dtype == tl.int8:
-        store_codes(result, out, out_scales, out_sums, largest, limit, begin, dim, terms, MASKED)
+        store_codes(
+            result, out, out_scales, out_sums, out_pairs, largest, heaviest, limit, begin, dim, terms, paired, MASKED
+        )
     elif MASKED:
         tl.store(out + column, result.to(out.dtype.element_ty), mask=column < dim)
     else:
@@ -38,8 +43,9 @@ def _store_block(
 
 @triton.jit
 def rms_norm_kernel(
-    x, weight, index, out, out_scales, out_sums, rows, eps,
-    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, out_stride: tl.constexpr, has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x, weight, index, out, out_scales, out_sums, out_pairs, rows, eps,
+    out_dtype: tl.constexpr, dim: tl.constexpr, terms: tl.constexpr, paired: tl.constexpr, out_stride: tl.constexpr,
+    has_index: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     WHOLE: tl.constexpr = (dim - 1) // BLOCK * BLOCK  # columns of blocks before the last one
     REST: tl.constexpr = triton.next_power_of_2(dim - WHOLE)
@@ -53,17 +59,21 @@ def rms_norm_kernel(
             source = tl.load(index + row).to(tl.int64)
         x_row = x + source * dim
         at = row.to(tl.int64)
-        out_row, scales_row, sums_row = out + at * out_stride, out_scales, out_sums
+        out_row, scales_row, sums_row, pairs_row = out + at * out_stride, out_scales, out_sums, out_pairs
         if CODES:
             scales_row += at * (dim // 32)
             sums_row += at * ((1 + terms) * (dim // 32))
-        squares, weighted_squares, largest = 0.0, 0.0, 0.0
+        if paired:
+            pairs_row += at * pair_words(dim // 32, terms)
+        squares, weighted_squares, largest, heaviest = 0.0, 0.0, 0.0, 0.0
         for begin in range(0, WHOLE, BLOCK):
             block = row_block(x_row, begin, dim, BLOCK, False)
             squares += tl.sum(block * block, axis=0)
             if CODES:
                 block *= row_block(weight, begin, dim, BLOCK, False)
                 largest = larger_of(largest, block)
+            if paired:
+                heaviest = heavier_of(heaviest, block)
             if FINE:
                 weighted_squares += tl.sum(block * block, axis=0)
         rest = row_block(x_row, WHOLE, dim, REST, MASKED)
@@ -74,15 +84,20 @@ def rms_norm_kernel(
         if CODES:
             weighted = rest * rest_weight
             largest = larger_of(largest, weighted) * scale
+        if paired:
+            heaviest = heavier_of(heaviest, weighted) * scale
         if FINE:
             weighted_squares += tl.sum(weighted * weighted, axis=0)
             limit = outstanding_limit(weighted_squares, dim) * scale
         for begin in range(0, WHOLE, BLOCK):
             block = row_block(x_row, begin, dim, BLOCK, False) * scale * row_block(weight, begin, dim, BLOCK, False)
-            _store_block(block, out_row, scales_row, sums_row, largest, limit, begin, out_dtype, dim, terms, False)
+            _store_block(
+                block, out_row, scales_row, sums_row, pairs_row, largest, heaviest, limit, begin, out_dtype, dim, terms, paired, False
+            )
         _store_block(
-            rest * scale * rest_weight, out_row, scales_row, sums_row, largest, limit, WHOLE, out_dtype, dim, terms, MASKED
-        )
+            rest * scale * rest_weight, out_row, scales_row, sums_row, pairs_row, largest, heaviest, limit, WHOLE,
+            out_dtype, dim, terms, paired, MASKED,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -116,8 +131,10 @@ def rms_norm_reference(key, args):
     result = _normalise(x[:rows], args["weight"], args["eps"])
     made = {"out": result}
     if key["out_dtype"] == "i8":
-        coded = encode(result, key["terms"])
+        coded = encode(result, key["terms"], paired=key["paired"])
         made = {"out": coded["codes"], "out_scales": coded["scales"], "out_sums": coded["sums"]}
+    if key["paired"]:
+        made["out_pairs"] = coded["pairs"]
     whole = {name: args[name].copy() for name in made}
     for name, values in made.items():
         whole[name][:rows, : values.shape[1]] = values
@@ -165,7 +182,7 @@ def rms_norm_cases():
                 name=f"{name}{'_indexed' if has_index else ''}",
                 key={
                     "x_dtype": x_dtype, "weight_dtype": weight_dtype, "out_dtype": out_dtype, "dim": dim,
-                    "terms": 1, "out_stride": dim, "has_index": has_index,
+                    "terms": 1, "paired": 0, "out_stride": dim, "has_index": has_index,
                 },
                 args={
                     "x": _fill(rng, stored, dim, name),
@@ -174,6 +191,7 @@ def rms_norm_cases():
                     "out": np.full((rows + 1, dim), -7.0, dtype=np.float32),
                     "out_scales": None,
                     "out_sums": None,
+                    "out_pairs": None,
                     "rows": rows,
                     "eps": 1e-5,
                 },
@@ -181,13 +199,15 @@ def rms_norm_cases():
     for name, rows, dim, has_index, terms, apart in (
         ("one_row", 1, 576, 0, 1, 0), ("rows", 37, 96, 1, 1, 0), ("group", 2, 32, 0, 1, 0), ("apart", 7, 96, 0, 1, 64),
         ("two_terms", 1, 576, 0, 2, 0), ("two_terms_rows", 37, 96, 1, 2, 0), ("two_terms_apart", 5, 64, 0, 2, 64),
+        ("pairs", 5, 576, 0, 1, 0), ("two_terms_pairs", 5, 64, 1, 2, 0),
     ):  # fmt: skip
         x = rng.standard_normal((rows + 2, dim), dtype=np.float32)
-        planes = planes_for(rows + 1, dim, terms, apart)
+        paired = (8 if "two" in name else 4) if "pairs" in name else 0
+        planes = planes_for(rows + 1, dim, terms, apart, paired)
         yield Case(
             name=f"codes_{name}",
             key={
-                "x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "terms": terms,
+                "x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "i8", "dim": dim, "terms": terms, "paired": paired,
                 "out_stride": terms * dim + apart, "has_index": has_index,
             },
             args={
@@ -197,6 +217,7 @@ def rms_norm_cases():
                 "out": planes["codes"],
                 "out_scales": planes["scales"],
                 "out_sums": planes["sums"],
+                "out_pairs": planes["pairs"],
                 "rows": rows,
                 "eps": 1e-5,
             },
@@ -204,6 +225,8 @@ def rms_norm_cases():
                 "out": CODE_TOLERANCE if terms == 1 else CODE_TOLERANCE_TWO,
                 "out_scales": Tolerance(0.0, 1e-5),
                 "out_sums": sums_tolerance(np.array([0.1])),
+                # A code that is off by one changes a group's sum by 1, in three places; the unit's bits by a few.
+                "out_pairs": Tolerance(70000.0, 1e-4),
             },
         )  # fmt: skip
 
@@ -240,7 +263,7 @@ RMS_NORM = Kernel(
     key=[
         DType("x_dtype"), DType("weight_dtype"),
         DType("out_dtype", allowed=(*FLOATS, "i8"), doc="i8: codes as activation_codes.py has them"),
-        Int("dim", min=1), TERMS, Int("out_stride", min=1, doc="elements from row to row of out"),
+        Int("dim", min=1), TERMS, PAIRED, Int("out_stride", min=1, doc="elements from row to row of out"),
         Flag("has_index", doc="rows are gathered by `index`"),
     ],
     args=[
@@ -250,6 +273,7 @@ RMS_NORM = Kernel(
         Ptr("out", "out_dtype", "write", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, dim / 32", optional="out_dtype is i8"),
         Ptr("out_sums", "f32", "write", shape="rows, (1 + terms) * dim / 32", optional="out_dtype is i8"),
+        Ptr("out_pairs", "i32", "write", shape="rows, pair_words(dim / 32, terms)", optional="paired"),
         I32("rows"),
         F32("eps"),
     ],
@@ -257,7 +281,7 @@ RMS_NORM = Kernel(
     select="rows",
     cost=Cost(
         bytes="rows * dim * (size_of(x_dtype) + terms * size_of(out_dtype)) + dim * size_of(weight_dtype)"
-        " + rows * 4 * has_index + (rows * (dim // 32) * (8 + 4 * terms) if out_dtype == 'i8' else 0)",
+        " + rows * 4 * has_index + (rows * (dim // 32) * (8 + (16 if paired else 4) * terms) if out_dtype == 'i8' else 0)",
         operations="4 * rows * dim",
     ),
     reference=rms_norm_reference,

@@ -20,10 +20,12 @@ from kernels import (
     linear_f8_panels,
     linear_rows,
     norm,
+    pair_rows,
     quant,
     random_fill,
     rope,
     sampling,
+    scale_pairs,
 )
 
 FAMILIES = (
@@ -41,10 +43,12 @@ FAMILIES = (
     linear_f8_panels,
     linear_rows,
     norm,
+    pair_rows,
     quant,
     random_fill,
     rope,
     sampling,
+    scale_pairs,
 )
 
 

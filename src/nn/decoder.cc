@@ -56,7 +56,10 @@ ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, in
   return {
       Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(), ops::code_stride(terms * width)),
       Tensor(DType::kF32, {rows, groups}, input.scales.ptr()),
-      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr())};
+      Tensor(DType::kF32, {rows, (1 + terms) * groups}, input.sums.ptr()),
+      input.pairs ? Tensor(DType::kI32, {rows, ops::pair_words(groups, terms)}, input.pairs.ptr())
+                  : Tensor(),
+      input.pair_bits};
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,
@@ -216,6 +219,10 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
   ops::ActivationRows product = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width);
   product.octaves = false;  // a layer does not see whole rows of what it encodes
+  if (!down.paired()) {
+    product.pairs = Tensor();
+    product.pair_bits = 0;
+  }
   launcher_->set_role("gate_up");
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(
@@ -245,6 +252,9 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   if (!coded_out) {
     NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
     product = input_of(activations_.mlp, down, 1, rows);
+  } else if (down.paired()) {
+    launcher_->set_role("encode");
+    NEREID_RETURN_IF_ERROR(ops::pair_rows(*launcher_, product));
   }
   launcher_->set_role("down");
   return ops::linear(*launcher_, {.x = product,

@@ -39,9 +39,11 @@ struct DecoderTypes {
 // The input of linear layers: as numbers for some weights, as codes for others. A model uses what
 // its weights need; the rest stays empty.
 struct LinearInput {
-  Buffer numbers;       // compute [max_rows, width]
-  Buffer codes;         // i8 [max_rows, terms, width], for the largest number of terms
-  Buffer scales, sums;  // f32 [max_rows, width / 32], f32 [max_rows, (1 + terms) * width / 32]
+  Buffer numbers;         // compute [max_rows, width]
+  Buffer codes;           // i8 [max_rows, terms, width], for the largest number of terms
+  Buffer scales, sums;    // f32 [max_rows, width / 32], f32 [max_rows, (1 + terms) * width / 32]
+  Buffer pairs;           // i32 [max_rows, pair_words]: where a weight's scales lie in pairs
+  int64_t pair_bits = 0;  // of those weights' codes
 };
 
 // Activations of a step; every step overwrites them.
@@ -89,12 +91,18 @@ class Decoder {
   Decoder(Launcher& launcher, DecoderSpec spec, DecoderWeights weights, const DecoderTypes& types,
           const DecoderLimits& limits);
 
+  // Brings the scales of all weights that layers take codes for into pairs, where that is faster.
+  Status pair_scales();
   Status allocate();
   Status allocate_cache();
   Status allocate_inputs();
   Status allocate_float8();
-  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
-                        int64_t terms);
+  struct InputForms {
+    bool numbers = false;
+    int64_t terms = 0;      // of codes; 0: none
+    int64_t pair_bits = 0;  // of codes of weights whose scales lie in pairs; 0: there are none
+  };
+  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, const InputForms& forms);
   std::vector<NamedBuffer> activation_buffers() const;
   Status clear_activations();
   Status make_rope_tables();

@@ -1,5 +1,6 @@
 // Memory of a decoder: activations, KV cache, RoPE tables.
 #include <algorithm>
+#include <map>
 
 #include "src/base/check.h"
 #include "src/base/numbers.h"
@@ -27,6 +28,7 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   if (types.compute == DType::kBF16 && !decoder.any_qkv(false)) {
     decoder.types_.projected = DType::kBF16;
   }
+  NEREID_RETURN_IF_ERROR(decoder.pair_scales());
   NEREID_RETURN_IF_ERROR(decoder.allocate_cache());
   const Status allocated = decoder.allocate();
   if (!allocated) {
@@ -35,6 +37,41 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_RETURN_IF_ERROR(decoder.clear_activations());
   NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
   return decoder;
+}
+
+Status Decoder::pair_scales() {
+  // By the input that they read, whose pairs are for codes of so many bits: those of most weights.
+  std::vector<quant::Weight*> of_hidden, of_attention, of_mlp;
+  for (LayerWeights& layer : weights_.layers) {
+    for (LinearWeights& part : layer.qkv) of_hidden.push_back(&part.weight);
+    of_hidden.push_back(&layer.gate.weight);
+    of_hidden.push_back(&layer.up.weight);
+    of_attention.push_back(&layer.attention_out.weight);
+    of_mlp.push_back(&layer.down.weight);
+  }
+  quant::Weight& head = spec_.tie_word_embeddings ? weights_.embedding : weights_.lm_head;
+  for (auto readers : {of_hidden, of_attention, of_mlp, std::vector{&head}}) {
+    std::erase_if(readers, [&](const quant::Weight* weight) {
+      return !coded(*weight) || !quant::takes_pairs(*launcher_, *weight);
+    });
+    std::map<int32_t, int64_t> elements;  // by bits of a code
+    for (const quant::Weight* weight : readers) {
+      elements[weight->format.bits] += weight->n * weight->k;
+    }
+    if (elements.empty()) continue;
+    const int32_t bits = std::ranges::max_element(elements, {}, [](const auto& entry) {
+                           return entry.second;
+                         })->first;
+    for (quant::Weight* weight : readers) {
+      if (weight->format.bits != bits) continue;
+      NEREID_RETURN_IF_ERROR(quant::pair_scales(*launcher_, *weight));
+      if (weight == &weights_.embedding) continue;  // its rows are read with their own scales
+      NEREID_RETURN_IF_ERROR(launcher_->device().synchronize());
+      weight->scales = Buffer();
+      weight->mins = Buffer();
+    }
+  }
+  return launcher_->device().synchronize();
 }
 
 Status Decoder::allocate() {
@@ -87,21 +124,25 @@ Status Decoder::allocate_cache() {
   return {};
 }
 
-Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
-                               int64_t terms) {
+Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width,
+                               const InputForms& forms) {
   Device& device = launcher_->device();
   const auto make = [&](Buffer& buffer, int64_t bytes) -> Status {
     NEREID_TRY(buffer, Buffer::alloc(device, static_cast<uint64_t>(bytes)));
     return {};
   };
-  if (numbers) {
+  if (forms.numbers) {
     NEREID_RETURN_IF_ERROR(make(input.numbers, rows * width * dtype_size(types_.compute)));
   }
-  if (terms == 0) return {};
-  const int64_t plane = rows * (width / ops::kCodeGroup) * int64_t{sizeof(float)};
-  NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(terms * width)));
+  if (forms.terms == 0) return {};
+  const int64_t groups = width / ops::kCodeGroup;
+  const int64_t plane = rows * groups * int64_t{sizeof(float)};
+  NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(forms.terms * width)));
   NEREID_RETURN_IF_ERROR(make(input.scales, plane));
-  return make(input.sums, (1 + terms) * plane);
+  NEREID_RETURN_IF_ERROR(make(input.sums, (1 + forms.terms) * plane));
+  if (forms.pair_bits == 0) return {};
+  input.pair_bits = forms.pair_bits;
+  return make(input.pairs, rows * ops::pair_words(groups, forms.terms) * int64_t{sizeof(int32_t)});
 }
 
 bool Decoder::any_qkv(bool codes) const {
@@ -127,17 +168,37 @@ Status Decoder::allocate_inputs() {
   const int64_t rows = limits_.max_rows;
   Activations& a = activations_;
   constexpr int64_t kTerms = 2;  // the most that a reader takes
+  const auto pair_bits = [](const quant::Weight& weight) -> int64_t {
+    return weight.paired() ? weight.format.bits : 0;
+  };
+  const auto any_pair_bits = [&](auto... weights_of) {
+    int64_t bits = 0;
+    for (const LayerWeights& layer : weights_.layers) {
+      bits = std::max({bits, pair_bits(weights_of(layer))...});
+    }
+    return bits;
+  };
+  int64_t hidden_pair_bits = any_pair_bits(gate, up);
+  for (const LayerWeights& layer : weights_.layers) {
+    for (const LinearWeights& part : layer.qkv) {
+      hidden_pair_bits = std::max(hidden_pair_bits, pair_bits(part.weight));
+    }
+  }
   NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
-                                        any(false, gate, up) || any_qkv(false),
-                                        any(true, gate, up) || any_qkv(true) ? kTerms : 0));
-  NEREID_RETURN_IF_ERROR(
-      allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out) ? 1 : 0));
+                                        {.numbers = any(false, gate, up) || any_qkv(false),
+                                         .terms = any(true, gate, up) || any_qkv(true) ? kTerms : 0,
+                                         .pair_bits = hidden_pair_bits}));
+  NEREID_RETURN_IF_ERROR(allocate_input(
+      a.attention, rows, spec_.attention.q_size(),
+      {.numbers = true, .terms = any(true, out) ? 1 : 0, .pair_bits = any_pair_bits(out)}));
   NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,
-                                        unfused || any(false, gate, down),
-                                        any(true, down) ? 1 : 0));
-  const bool coded_head = coded(weights_.head(spec_));
-  return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,
-                        coded_head ? kTerms : 0);
+                                        {.numbers = unfused || any(false, gate, down),
+                                         .terms = any(true, down) ? 1 : 0,
+                                         .pair_bits = any_pair_bits(down)}));
+  const quant::Weight& head = weights_.head(spec_);
+  return allocate_input(
+      a.head_normed, limits_.max_logit_rows, spec_.hidden_size,
+      {.numbers = !coded(head), .terms = coded(head) ? kTerms : 0, .pair_bits = pair_bits(head)});
 }
 
 Status Decoder::allocate_float8() {
@@ -177,6 +238,7 @@ std::vector<Decoder::NamedBuffer> Decoder::activation_buffers() const {
     all.push_back({"linear_input_codes", -1, &input->codes});
     all.push_back({"linear_input_scales", -1, &input->scales});
     all.push_back({"linear_input_sums", -1, &input->sums});
+    all.push_back({"linear_input_pairs", -1, &input->pairs});
   }
   std::erase_if(all, [](const NamedBuffer& entry) { return !*entry.buffer; });
   return all;

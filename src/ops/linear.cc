@@ -21,51 +21,70 @@ void check_linear(const LinearArgs& args) {
   NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
   NEREID_CHECK(!args.out.scales || (args.x.scales && !args.out.octaves), "codes out of x {}",
                x.text());
+  NEREID_CHECK(!weight.paired() || args.x.pair_bits == weight.format.bits,
+               "x {} with pairs for {} bits, weights of {}", x.text(), args.x.pair_bits,
+               weight.format.bits);
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
                static_cast<int>(args.gate));
-  NEREID_CHECK(args.up == nullptr || (args.up->n == weight.n && args.up->k == weight.k &&
-                                      args.up->format == weight.format),
+  NEREID_CHECK(args.up == nullptr ||
+                   (args.up->n == weight.n && args.up->k == weight.k &&
+                    args.up->format == weight.format && args.up->paired() == weight.paired()),
                "gate and up differ in shape or format");
   NEREID_CHECK(!args.residual || out.dtype() == DType::kF32, "residual out {}", out.text());
   NEREID_CHECK(args.second_from % 32 == 0 && (args.second_from == 0 || args.x.terms() == 2),
                "second terms from column {}, x {}", args.second_from, x.text());
 }
 
+DevicePtr scales_of(const quant::Weight& weight) {
+  return weight.paired() ? weight.pairs.scales.ptr() : weight.scales.ptr();
+}
+
+DevicePtr mins_of(const quant::Weight& weight) {
+  return weight.paired() ? weight.pairs.mins.ptr() : weight.mins.ptr();
+}
+
 Status linear_panels(Launcher& launcher, const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
   const quant::Weight* up = args.up;
-  return launcher.launch<kernels::Linear>({.x_dtype = args.x.values.dtype(),
-                                           .out_dtype = args.out.values.dtype(),
-                                           .terms = args.x.terms(),
-                                           .second_from = args.second_from,
-                                           .octaves = args.x.octaves,
-                                           .bits = weight.format.bits,
-                                           .code_dtype = weight.format.code_dtype,
-                                           .zero = weight.format.zero,
-                                           .group = weight.format.group,
-                                           .scale_dtype = weight.format.scale_dtype,
-                                           .has_min = weight.format.has_min,
-                                           .n = weight.n,
-                                           .k = weight.k,
-                                           .x_stride = args.x.values.row_stride(),
-                                           .out_stride = args.out.values.row_stride(),
-                                           .has_bias = args.bias != 0,
-                                           .residual = args.residual,
-                                           .gate = static_cast<int64_t>(args.gate)},
-                                          {.x = args.x.values.ptr(),
-                                           .x_scales = args.x.scales.ptr(),
-                                           .x_sums = args.x.sums.ptr(),
-                                           .codes = weight.codes.ptr(),
-                                           .scales = weight.scales.ptr(),
-                                           .mins = weight.mins.ptr(),
-                                           .codes2 = up ? up->codes.ptr() : 0,
-                                           .scales2 = up ? up->scales.ptr() : 0,
-                                           .mins2 = up ? up->mins.ptr() : 0,
-                                           .bias = args.bias,
-                                           .out = args.out.values.ptr(),
-                                           .out_scales = args.out.scales.ptr(),
-                                           .out_sums = args.out.sums.ptr(),
-                                           .rows = static_cast<int32_t>(args.x.values.dim(0))});
+  const bool paired = weight.paired();
+  return launcher.launch<kernels::Linear>(
+      {.x_dtype = args.x.values.dtype(),
+       .out_dtype = args.out.values.dtype(),
+       .paired_out = static_cast<bool>(args.out.pairs),
+       .terms = args.x.terms(),
+       .second_from = args.second_from,
+       .octaves = args.x.octaves,
+       .bits = weight.format.bits,
+       .code_dtype = weight.format.code_dtype,
+       .zero = weight.format.zero,
+       .group = weight.format.group,
+       .scale_dtype = paired ? DType::kI32 : weight.format.scale_dtype,
+       .has_min = weight.format.has_min,
+       .n = weight.n,
+       .k = weight.k,
+       .x_stride = args.x.values.row_stride(),
+       .out_stride = args.out.values.row_stride(),
+       .has_bias = args.bias != 0,
+       .residual = args.residual,
+       .gate = static_cast<int64_t>(args.gate)},
+      {.x = args.x.values.ptr(),
+       .x_scales = args.x.scales.ptr(),
+       .x_sums = args.x.sums.ptr(),
+       .x_pairs = args.x.pairs.ptr(),
+       .codes = weight.codes.ptr(),
+       .scales = scales_of(weight),
+       .mins = mins_of(weight),
+       .units = weight.pairs.units.ptr(),
+       .codes2 = up ? up->codes.ptr() : 0,
+       .scales2 = up ? scales_of(*up) : 0,
+       .mins2 = up ? mins_of(*up) : 0,
+       .units2 = up ? up->pairs.units.ptr() : 0,
+       .bias = args.bias,
+       .out = args.out.values.ptr(),
+       .out_scales = args.out.scales.ptr(),
+       .out_sums = args.out.sums.ptr(),
+       .out_pairs = args.out.pairs.ptr(),
+       .rows = static_cast<int32_t>(args.x.values.dim(0))});
 }
 
 Status linear_rows(Launcher& launcher, const LinearArgs& args) {

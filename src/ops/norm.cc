@@ -20,6 +20,7 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
                                             .out_dtype = out.dtype(),
                                             .dim = dim,
                                             .terms = args.out.terms(),
+                                            .paired = args.out.pair_bits,
                                             .out_stride = out.row_stride(),
                                             .has_index = static_cast<bool>(args.index)},
                                            {.x = args.x.ptr(),
@@ -28,6 +29,7 @@ Status rms_norm(Launcher& launcher, const RmsNormArgs& args) {
                                             .out = out.ptr(),
                                             .out_scales = args.out.scales.ptr(),
                                             .out_sums = args.out.sums.ptr(),
+                                            .out_pairs = args.out.pairs.ptr(),
                                             .rows = static_cast<int32_t>(rows),
                                             .eps = args.eps});
 }

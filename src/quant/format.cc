@@ -11,7 +11,6 @@
 namespace nereid::quant {
 namespace {
 
-constexpr int64_t kPanelRows = 32;
 constexpr int64_t kColumnUnit = 32;
 
 int64_t round_up(int64_t value, int64_t unit) {

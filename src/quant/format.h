@@ -20,6 +20,7 @@ namespace nereid::quant {
 // The run-time layout of weights [n, k]: panels of 32 rows, words of 32 neighbouring rows side by
 // side. kernels/quant.py says which bits are where; value = scale * (code - zero) + min. e4m3 codes
 // have their scales as kernels/linear_f8.py says: f32 [ceil(n / scale_rows), ceil(k / group)].
+inline constexpr int64_t kPanelRows = 32;
 inline constexpr int32_t kScaleBlock = 128;  // rows and columns of a block with one scale
 
 struct PlaneFormat {

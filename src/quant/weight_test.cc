@@ -160,6 +160,49 @@ TEST_F(WeightTest, CodesHaveTheSignsThatTheTargetWants) {
   }
 }
 
+TEST_F(WeightTest, ScalesAreInPairsWhereAnInstructionMultipliesThem) {
+  struct Expected {
+    const char* target;
+    StorageFormat format;
+    int64_t k;
+    bool pairs;
+  };
+  for (const auto& [target, format, k, pairs] : {
+           Expected{"cpu:znver4", StorageFormat::kQ4_0, 576, true},
+           Expected{"cpu:znver4", StorageFormat::kQ4_1, 576, true},
+           Expected{"cpu:znver4", StorageFormat::kQ4_K, 512, true},
+           Expected{"cpu:znver4", StorageFormat::kQ8_0, 576, true},
+           Expected{"cpu:znver4", StorageFormat::kQ5_0, 576, false},  // signed codes
+           Expected{"cpu:znver4", StorageFormat::kQ5_1, 576, false},  // minima, of 8-bit codes
+           Expected{"cpu:znver4", StorageFormat::kQ6_K, 512, false},  // groups of 16
+           Expected{"cpu:znver4", StorageFormat::kQ4_0, 96, false},   // an odd number of groups
+           Expected{"cpu:znver4", StorageFormat::kBF16, 64, false},
+           Expected{"cpu:x86-64-v3", StorageFormat::kQ4_0, 576, false},
+           Expected{"cuda:90", StorageFormat::kQ4_0, 576, false},
+       }) {
+    auto device = create_device("null", {.target = target});
+    ASSERT_TRUE(device) << device.error().message;
+    Launcher launcher(**device, nullptr);
+    const StoredTensor tensor = stored("w", format, {70, k});
+    const StoredTensor* const parts[] = {&tensor};
+    Buffer staging;
+    auto weight = load_weight(launcher, pages_, parts, staging);
+    ASSERT_TRUE(weight) << weight.error().message;
+    const std::string label = fmt::format("{} {} {}", target, storage_info(format).name, k);
+    ASSERT_EQ(takes_pairs(launcher, *weight), pairs) << label;
+    EXPECT_FALSE(weight->paired()) << label;
+    if (!pairs) continue;
+    const uint64_t before = weight->bytes();
+    ASSERT_TRUE(pair_scales(launcher, *weight)) << label;
+    EXPECT_TRUE(weight->paired()) << label;
+    const uint64_t words = 96u * static_cast<uint64_t>(k) / 64;
+    EXPECT_EQ(weight->pairs.scales.bytes(), words * 4) << label;
+    EXPECT_EQ(weight->pairs.mins.bytes(), weight->format.has_min ? words * 4 : 0) << label;
+    EXPECT_EQ(weight->pairs.units.bytes(), 96u * 4) << label;
+    EXPECT_EQ(weight->bytes(), before + weight->pairs.bytes()) << label;
+  }
+}
+
 TEST_F(WeightTest, UnquantisedStaysAsStoredOnGpus) {
   auto device = create_device("null", {.target = "cuda:90"});
   ASSERT_TRUE(device) << device.error().message;

@@ -7,7 +7,7 @@ import re
 from kernels import generate, registry, targets, ttir
 from kernels.export_cases import export
 
-NORM = {"x_dtype": "f32", "weight_dtype": "bf16", "out_dtype": "f16", "dim": 576, "terms": 1, "out_stride": 576, "has_index": 1}
+NORM = {"x_dtype": "f32", "weight_dtype": "bf16", "out_dtype": "f16", "dim": 576, "terms": 1, "paired": 0, "out_stride": 576, "has_index": 1}
 
 
 def _ttir(name: str, key: dict, locations: bool = True) -> str:

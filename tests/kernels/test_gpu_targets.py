@@ -85,7 +85,7 @@ def test_prefill_attention_of_hopper(object_cache) -> None:
             assert not kernel.function(choice.tiles).is_gluon(), (target, change)
 
 
-NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": 1024, "terms": 1, "out_stride": 1024, "has_index": 0}
+NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "f32", "dim": 1024, "terms": 1, "paired": 0, "out_stride": 1024, "has_index": 0}
 
 
 def _listed(monkeypatch: pytest.MonkeyPatch, entries: list[dict[str, Any]]) -> list[targets.Choice]:

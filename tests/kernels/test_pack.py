@@ -17,7 +17,7 @@ from kernels import objects, pack_file
 from kernels.generate import kernel_sources_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
-NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "bf16", "dim": 64, "terms": 1, "out_stride": 64, "has_index": 0}
+NORM = {"x_dtype": "f32", "weight_dtype": "f32", "out_dtype": "bf16", "dim": 64, "terms": 1, "paired": 0, "out_stride": 64, "has_index": 0}
 VARIANTS = [
     {"kernel": "rms_norm", "key": NORM},
     {"kernel": "rms_norm", "key": NORM | {"dim": 96}},
@@ -77,7 +77,7 @@ def test_contents(tmp_path: Path, cc: Path) -> None:
     for choice in norm["choices"]:
         assert (choice["entry"], choice["num_args"], choice["scratch_bytes"]) == (
             "rms_norm",
-            8,
+            9,
             4096,
         )
         begin = choice["blob"]["offset"]

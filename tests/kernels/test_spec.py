@@ -150,7 +150,7 @@ def test_cost_of_the_linear_kernel() -> None:
     """Against a count by hand: 3 rows through gate and up of 4-bit weights with minima, codes in, bf16 out."""
     kernel = registry.find("linear")
     key = {
-        "x_dtype": "i8", "out_dtype": "bf16", "terms": 1, "second_from": 0, "octaves": 1, "bits": 4, "code_dtype": "u8", "zero": 0, "group": 32,
+        "x_dtype": "i8", "out_dtype": "bf16", "paired_out": 0, "terms": 1, "second_from": 0, "octaves": 1, "bits": 4, "code_dtype": "u8", "zero": 0, "group": 32,
         "scale_dtype": "f16", "has_min": 1, "n": 96, "k": 64, "x_stride": 64, "out_stride": 96, "has_bias": 0,
         "residual": 0, "gate": 1,
     }  # fmt: skip

@@ -22,7 +22,7 @@ TIMER = ROOT / "build" / "release" / "kernel_times"
 NORM = registry.find("rms_norm")
 PLAN = """
 rotate = ["x"]
-key = { x_dtype = "f32", weight_dtype = "f32", out_dtype = "bf16", terms = 1, has_index = 0 }
+key = { x_dtype = "f32", weight_dtype = "f32", out_dtype = "bf16", terms = 1, paired = 0, has_index = 0 }
 args = { eps = 1e-5 }
 arrays = { x = "rows * dim", weight = "dim", out = "(rows + 1) * dim" }
 [[shapes]]
