@@ -117,7 +117,7 @@ def pairs_product(
             if has_min:
                 code_sums = of_rows(first_at + (2 * GROUPS + g // 2), row_inside, FULL)
                 offsets = tl.load(min_at + g * 16, eviction_policy=STREAM)[None, :]
-                total += _products(_low(code_sums), _high(code_sums), offsets)
+                total += _products(code_sums, _high(code_sums), offsets)
         sums += total.to(tl.float32)
     acc = _scaled(sums, first_at, unit, row_inside, GROUPS, FULL)
     if terms == 2:

@@ -43,7 +43,7 @@ struct LinearInput {
   Buffer codes;           // i8 [max_rows, terms, width], for the largest number of terms
   Buffer scales, sums;    // f32 [max_rows, width / 32], f32 [max_rows, (1 + terms) * width / 32]
   Buffer pairs;           // i32 [max_rows, pair_words]: where a weight's scales lie in pairs
-  int64_t pair_bits = 0;  // of those weights' codes
+  int64_t pair_bits = 0;  // of those weights' codes, as pair_scales chose; 0: there are none
 };
 
 // Activations of a step; every step overwrites them.
@@ -91,18 +91,15 @@ class Decoder {
   Decoder(Launcher& launcher, DecoderSpec spec, DecoderWeights weights, const DecoderTypes& types,
           const DecoderLimits& limits);
 
-  // Brings the scales of all weights that layers take codes for into pairs, where that is faster.
+  // Brings scales of weights that layers take codes for into pairs, where that is faster, and sets
+  // the pair_bits of their inputs.
   Status pair_scales();
   Status allocate();
   Status allocate_cache();
   Status allocate_inputs();
   Status allocate_float8();
-  struct InputForms {
-    bool numbers = false;
-    int64_t terms = 0;      // of codes; 0: none
-    int64_t pair_bits = 0;  // of codes of weights whose scales lie in pairs; 0: there are none
-  };
-  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, const InputForms& forms);
+  Status allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
+                        int64_t terms);
   std::vector<NamedBuffer> activation_buffers() const;
   Status clear_activations();
   Status make_rope_tables();

@@ -50,20 +50,25 @@ Status Decoder::pair_scales() {
     of_mlp.push_back(&layer.down.weight);
   }
   quant::Weight& head = spec_.tie_word_embeddings ? weights_.embedding : weights_.lm_head;
-  for (auto readers : {of_hidden, of_attention, of_mlp, std::vector{&head}}) {
-    std::erase_if(readers, [&](const quant::Weight* weight) {
+  Activations& a = activations_;
+  for (auto& [input, readers] : {std::pair{&a.normed, of_hidden},
+                                 {&a.attention, of_attention},
+                                 {&a.mlp, of_mlp},
+                                 {&a.head_normed, {&head}}}) {
+    auto paired = readers;
+    std::erase_if(paired, [&](const quant::Weight* weight) {
       return !coded(*weight) || !quant::takes_pairs(*launcher_, *weight);
     });
     std::map<int32_t, int64_t> elements;  // by bits of a code
-    for (const quant::Weight* weight : readers) {
+    for (const quant::Weight* weight : paired) {
       elements[weight->format.bits] += weight->n * weight->k;
     }
     if (elements.empty()) continue;
-    const int32_t bits = std::ranges::max_element(elements, {}, [](const auto& entry) {
-                           return entry.second;
-                         })->first;
-    for (quant::Weight* weight : readers) {
-      if (weight->format.bits != bits) continue;
+    input->pair_bits = std::ranges::max_element(elements, {}, [](const auto& entry) {
+                         return entry.second;
+                       })->first;
+    for (quant::Weight* weight : paired) {
+      if (weight->format.bits != input->pair_bits) continue;
       NEREID_RETURN_IF_ERROR(quant::pair_scales(*launcher_, *weight));
       if (weight == &weights_.embedding) continue;  // its rows are read with their own scales
       NEREID_RETURN_IF_ERROR(launcher_->device().synchronize());
@@ -124,25 +129,24 @@ Status Decoder::allocate_cache() {
   return {};
 }
 
-Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width,
-                               const InputForms& forms) {
+Status Decoder::allocate_input(LinearInput& input, int64_t rows, int64_t width, bool numbers,
+                               int64_t terms) {
   Device& device = launcher_->device();
   const auto make = [&](Buffer& buffer, int64_t bytes) -> Status {
     NEREID_TRY(buffer, Buffer::alloc(device, static_cast<uint64_t>(bytes)));
     return {};
   };
-  if (forms.numbers) {
+  if (numbers) {
     NEREID_RETURN_IF_ERROR(make(input.numbers, rows * width * dtype_size(types_.compute)));
   }
-  if (forms.terms == 0) return {};
+  if (terms == 0) return {};
   const int64_t groups = width / ops::kCodeGroup;
   const int64_t plane = rows * groups * int64_t{sizeof(float)};
-  NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(forms.terms * width)));
+  NEREID_RETURN_IF_ERROR(make(input.codes, rows * ops::code_stride(terms * width)));
   NEREID_RETURN_IF_ERROR(make(input.scales, plane));
-  NEREID_RETURN_IF_ERROR(make(input.sums, (1 + forms.terms) * plane));
-  if (forms.pair_bits == 0) return {};
-  input.pair_bits = forms.pair_bits;
-  return make(input.pairs, rows * ops::pair_words(groups, forms.terms) * int64_t{sizeof(int32_t)});
+  NEREID_RETURN_IF_ERROR(make(input.sums, (1 + terms) * plane));
+  if (input.pair_bits == 0) return {};
+  return make(input.pairs, rows * ops::pair_words(groups, terms) * int64_t{sizeof(int32_t)});
 }
 
 bool Decoder::any_qkv(bool codes) const {
@@ -168,37 +172,17 @@ Status Decoder::allocate_inputs() {
   const int64_t rows = limits_.max_rows;
   Activations& a = activations_;
   constexpr int64_t kTerms = 2;  // the most that a reader takes
-  const auto pair_bits = [](const quant::Weight& weight) -> int64_t {
-    return weight.paired() ? weight.format.bits : 0;
-  };
-  const auto any_pair_bits = [&](auto... weights_of) {
-    int64_t bits = 0;
-    for (const LayerWeights& layer : weights_.layers) {
-      bits = std::max({bits, pair_bits(weights_of(layer))...});
-    }
-    return bits;
-  };
-  int64_t hidden_pair_bits = any_pair_bits(gate, up);
-  for (const LayerWeights& layer : weights_.layers) {
-    for (const LinearWeights& part : layer.qkv) {
-      hidden_pair_bits = std::max(hidden_pair_bits, pair_bits(part.weight));
-    }
-  }
   NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
-                                        {.numbers = any(false, gate, up) || any_qkv(false),
-                                         .terms = any(true, gate, up) || any_qkv(true) ? kTerms : 0,
-                                         .pair_bits = hidden_pair_bits}));
-  NEREID_RETURN_IF_ERROR(allocate_input(
-      a.attention, rows, spec_.attention.q_size(),
-      {.numbers = true, .terms = any(true, out) ? 1 : 0, .pair_bits = any_pair_bits(out)}));
+                                        any(false, gate, up) || any_qkv(false),
+                                        any(true, gate, up) || any_qkv(true) ? kTerms : 0));
+  NEREID_RETURN_IF_ERROR(
+      allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out) ? 1 : 0));
   NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,
-                                        {.numbers = unfused || any(false, gate, down),
-                                         .terms = any(true, down) ? 1 : 0,
-                                         .pair_bits = any_pair_bits(down)}));
-  const quant::Weight& head = weights_.head(spec_);
-  return allocate_input(
-      a.head_normed, limits_.max_logit_rows, spec_.hidden_size,
-      {.numbers = !coded(head), .terms = coded(head) ? kTerms : 0, .pair_bits = pair_bits(head)});
+                                        unfused || any(false, gate, down),
+                                        any(true, down) ? 1 : 0));
+  const bool coded_head = coded(weights_.head(spec_));
+  return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,
+                        coded_head ? kTerms : 0);
 }
 
 Status Decoder::allocate_float8() {

@@ -64,11 +64,10 @@ class Rewriter {
 
   Value dot(Pair pair) {
     if (auto scaled = match_scaled(pair)) {
-      const Value both =
-          call("pair_scale", {widened(scaled->low), shifted_up(scaled->high), scaled->words});
+      const Value both = call("pair_scale", {scaled->low, shifted_up(scaled->high), scaled->words});
       return call("pair_dot", {both, both, pair.words});
     }
-    return call("pair_dot", {widened(lower_of(pair.low)), shifted_up(pair.high), pair.words});
+    return call("pair_dot", {pair.low, shifted_up(pair.high), pair.words});
   }
 
  private:
@@ -77,15 +76,9 @@ class Rewriter {
     return low && high ? match_products(low, high) : std::nullopt;
   }
 
-  // Of a number of which only the lower half matters.
-  static Value lower_of(Value value) {
-    while (Value source = lower_source(value)) value = source;
-    return value;
-  }
-
   // A word with the lower half of `value` in its upper one.
   Value shifted_up(Value value) {
-    if (Value source = upper_source(value)) return widened(source);
+    if (Value source = upper_source(value)) return source;
     value = widened(value);
     const Value sixteen = arith::ConstantOp::create(
         builder_, op_.getLoc(),
