@@ -118,8 +118,7 @@ def octaves_to_spare(heaviest):
 @triton.jit
 def store_codes(
     v, codes, scales, sums, pairs, largest, heaviest, limit, begin, dim: tl.constexpr, TERMS: tl.constexpr,
-    PAIRED: tl.constexpr,
-    MASKED: tl.constexpr,
+    PAIRED: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """Of a row, v f32 [columns] from column `begin` on; MASKED: those inside of dim. codes, scales, sums and, for PAIRED,
     pairs are where the row's begin, `largest` is its largest |number|, `heaviest` the largest sum of a group's, and groups

@@ -34,8 +34,7 @@ from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 def _row_times_panels(
     x, codes, scales, mins, row, panel, lane,
     x_stride: tl.constexpr, k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
-    group: tl.constexpr,
-    has_min: tl.constexpr, BLOCK_N: tl.constexpr,
+    group: tl.constexpr, has_min: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """[1, BLOCK_N] f32 without a matrix product, for the row of index `row`; `panel` is a scalar or, as `lane`,
     [BLOCK_N]."""
@@ -118,10 +117,9 @@ def _store(
 @triton.jit
 def _product(
     x, x_scales, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel, terms: tl.constexpr,
-    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr,
-    zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, DOT: tl.constexpr, EXPONENTS: tl.constexpr,
-    FULL: tl.constexpr,
+    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
+    group: tl.constexpr, has_min: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, DOT: tl.constexpr,
+    EXPONENTS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 of these rows and one panel, for x as codes."""
     if scales.dtype.element_ty == tl.int32:
@@ -141,11 +139,10 @@ def _codes_tile(
     x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out, out_scales,
     out_sums, out_pairs,
     row, row_inside, panel, out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr,
-    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr,
-    code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr, n: tl.constexpr,
-    k: tl.constexpr,
-    x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
-    DOT: tl.constexpr, EXPONENTS: tl.constexpr, FULL: tl.constexpr,
+    second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
+    group: tl.constexpr, has_min: tl.constexpr, n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr,
+    out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr,
+    EXPONENTS: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """The tile of out of these rows and one panel, for x as codes. FULL: all rows are inside."""
     acc = _product(
@@ -186,11 +183,9 @@ def linear_kernel(
     out_sums, out_pairs, rows,
     out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr,
     octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr,
-    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr,
-    residual: tl.constexpr,
-    gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
+    has_min: tl.constexpr, n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr,
+    has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
 ):  # fmt: skip
     block_m, block_n = _tile_of(tl.program_id(0), tl.cdiv(rows, BLOCK_M), (n + BLOCK_N - 1) // BLOCK_N, GROUP_M)
     row = block_m * BLOCK_M + tl.arange(0, BLOCK_M)

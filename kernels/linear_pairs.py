@@ -83,8 +83,7 @@ def _scaled(total, pairs_at, unit, row_inside, GROUPS: tl.constexpr, FULL: tl.co
 def pairs_product(
     x, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
     terms: tl.constexpr, second_from: tl.constexpr, octaves: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr,
-    bits: tl.constexpr,
-    has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
+    bits: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
     """[rows, 32] f32 for x as codes (activation_codes.py) with x_pairs for so many bits, and one panel. octaves: scales of
     a row of x are whole octaves apart. Of two terms, panels that end before column second_from leave the second out. FULL:
