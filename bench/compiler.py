@@ -233,7 +233,7 @@ def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
     args = {
         "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32 * 2), "x_pairs": None,
         "codes": array("i32", n // 32, k * bits // 32, 32), "scales": array("f16", *groups),
-        "mins": array("f16", *groups) if has_min else None, "units": None, "out": array("f32", 1, n), "rows": 1,
+        "mins": array("f16", *groups) if has_min else None, "out": array("f32", 1, n), "rows": 1,
     }  # fmt: skip
     return from_declaration(f"int{bits} row {n} x {k}", "linear", key, args, target, {})
 

@@ -116,7 +116,7 @@ def _store(
 
 @triton.jit
 def _product(
-    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel, terms: tl.constexpr,
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel, terms: tl.constexpr,
     second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
     group: tl.constexpr, has_min: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, DOT: tl.constexpr,
     EXPONENTS: tl.constexpr, FULL: tl.constexpr,
@@ -124,7 +124,7 @@ def _product(
     """[rows, 32] f32 of these rows and one panel, for x as codes."""
     if scales.dtype.element_ty == tl.int32:
         return pairs_product(
-            x, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
+            x, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel,
             terms, second_from, octaves, x_stride, k, bits, has_min, DOT, FULL,
         )  # fmt: skip
     else:
@@ -136,7 +136,7 @@ def _product(
 
 @triton.jit
 def _codes_tile(
-    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out, out_scales,
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales,
     out_sums, out_pairs,
     row, row_inside, panel, out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr,
     second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
@@ -146,13 +146,13 @@ def _codes_tile(
 ):  # fmt: skip
     """The tile of out of these rows and one panel, for x as codes. FULL: all rows are inside."""
     acc = _product(
-        x, x_scales, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
+        x, x_scales, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel,
         terms, second_from, octaves, bits, code_dtype, zero, group, has_min, k, x_stride, DOT, EXPONENTS, FULL,
     )  # fmt: skip
     up = acc
     if gate != 0:
         up = _product(
-            x, x_scales, x_sums, x_pairs, codes2, scales2, mins2, units2, row, row_inside, panel,
+            x, x_scales, x_sums, x_pairs, codes2, scales2, mins2, row, row_inside, panel,
             terms, second_from, octaves, bits, code_dtype, zero, group, has_min, k, x_stride, DOT, EXPONENTS, FULL,
         )  # fmt: skip
     block_n = panel.to(tl.int32)
@@ -179,7 +179,7 @@ def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
 
 @triton.jit
 def linear_kernel(
-    x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out, out_scales,
+    x, x_scales, x_sums, x_pairs, codes, scales, mins, codes2, scales2, mins2, bias, out, out_scales,
     out_sums, out_pairs, rows,
     out_dtype: tl.constexpr, paired_out: tl.constexpr, terms: tl.constexpr, second_from: tl.constexpr,
     octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
@@ -206,14 +206,14 @@ def linear_kernel(
         # Without masks where all rows are inside.
         if BLOCK_M == 1 or all_inside:
             _codes_tile(
-                x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out,
+                x, x_scales, x_sums, x_pairs, codes, scales, mins, codes2, scales2, mins2, bias, out,
                 out_scales, out_sums, out_pairs, row, row_inside, panel, out_dtype, paired_out, terms, second_from,
                 octaves, bits, code_dtype, zero,
                 group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, True,
             )  # fmt: skip
         else:
             _codes_tile(
-                x, x_scales, x_sums, x_pairs, codes, scales, mins, units, codes2, scales2, mins2, units2, bias, out,
+                x, x_scales, x_sums, x_pairs, codes, scales, mins, codes2, scales2, mins2, bias, out,
                 out_scales, out_sums, out_pairs, row, row_inside, panel, out_dtype, paired_out, terms, second_from,
                 octaves, bits, code_dtype, zero,
                 group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, False,
@@ -283,11 +283,9 @@ LINEAR = Kernel(
         Ptr("codes", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", streamed=True),
         Ptr("scales", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="group"),
         Ptr("mins", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="has_min"),
-        Ptr("units", "f32", "read", shape="n_pad / 32, 32", optional="scale_dtype is i32"),
         Ptr("codes2", "i32", "read", shape="n_pad / 32, k_pad / per_word, 32", optional="gate", streamed=True),
         Ptr("scales2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
         Ptr("mins2", "scale_dtype", "read", shape="n_pad / 32, k / group, 32", optional="gate"),
-        Ptr("units2", "f32", "read", shape="n_pad / 32, 32", optional="scale_dtype is i32 and gate"),
         Ptr("bias", "f32", "read", shape="n", optional="has_bias"),
         Ptr("out", "out_dtype", "readwrite", shape="rows, out_stride"),
         Ptr("out_scales", "f32", "write", shape="rows, n / 32", optional="out_dtype is i8"),

@@ -20,23 +20,22 @@ def _planes(rng, name: str, n: int, k: int, paired: int) -> dict[str, np.ndarray
     if name in FORMATS:
         planes = quant_reference.pack_blocks(name, quant_reference.random_raw(rng, name, n, k))
         if not paired:
-            return planes | {"units": None}
+            return planes
         made = pair_scales(planes["scales"], planes["mins"])
-        return {"codes": planes["codes"], "scales": made["pairs"], "mins": made["min_pairs"], "units": made["units"]}
+        return {"codes": planes["codes"], "scales": made["pairs"], "mins": made["min_pairs"]}
     values = round_to((rng.standard_normal((n, k)) / math.sqrt(k)).astype(np.float32), name)
     bits = values.view(np.uint32)
     if name == "bf16":
         bits = (bits >> 16).astype(np.uint16)
     elif name == "f16":
         bits = values.astype(np.float16).view(np.uint16)
-    return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None, "units": None}
+    return {"codes": quant_reference.pack_dense(bits), "scales": None, "mins": None}
 
 
 def _pairs_rounding(weights, made, bits: int) -> float:
     """How much a result may miss since sums are rounded to the largest scale of their row, of 8 bits to 16 times that: half
     of it for each group and for its minimum, and for groups with parts twice."""
-    planes = (weights["scales"], weights["mins"])
-    scale, offset = (0.0 if p is None else np.abs(scales_of_pairs(p, weights["units"])) for p in planes)
+    scale, offset = (0.0 if p is None else np.abs(p) for p in scales_of_pairs(weights["scales"], weights["mins"]))
     return float(made["scales"].max() * (scale * (1 if bits == 4 else 16) + offset).sum(axis=1).max())
 
 
@@ -71,7 +70,7 @@ def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0,
             args["out_sums"] = planes["sums"]
     args["rows"] = rows
     # Sums of k products of unit size and weights of size `scale`; bf16 products round the weight to 8 bits.
-    weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins", "units")))
+    weights = weight_from_planes(key, *(first[p] for p in ("codes", "scales", "mins")))
     size = float(np.sqrt((weights**2).sum(axis=1)).max()) * (3.0 if gate else 1.0)
     rounding = _pairs_rounding(first, made, key["bits"]) * (3.0 if gate else 1.0) if paired else 0.0
     relative = {"f32": 2e-6, "bf16": 6e-3, "f16": 1e-3, "i8": 4e-6}[x_dtype]

@@ -81,7 +81,7 @@ def _scaled(total, pairs_at, unit, row_inside, GROUPS: tl.constexpr, FULL: tl.co
 
 @triton.jit
 def pairs_product(
-    x, x_sums, x_pairs, codes, scales, mins, units, row, row_inside, panel,
+    x, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, second_from: tl.constexpr, octaves: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr,
     bits: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
@@ -95,11 +95,10 @@ def pairs_product(
     lane = tl.arange(0, 32)
     byte_at = (codes + panel * (k * bits // 32 * 32)).to(tl.pointer_type(tl.int8), bitcast=True)
     byte_at = byte_at + tl.arange(0, bits)[:, None] * 128 + tl.arange(0, 128)[None, :]
-    scale_at = scales + panel * (GROUPS // 2 * 32) + lane
-    min_at = mins + panel * (GROUPS // 2 * 32) + lane
+    scale_at = scales + panel * (GROUPS * 16 + 32) + lane
+    min_at = mins + panel * (GROUPS * 16) + lane
     x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, 32)[None, :]
     first_at = x_pairs + row.to(tl.int64) * pair_words(GROUPS, terms)
-    unit = tl.load(units + panel * 32 + lane)[None, :]
     sums = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for begin in range(0, GROUPS, SPAN):
         total = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
@@ -118,6 +117,7 @@ def pairs_product(
                 offsets = tl.load(min_at + g * 16, eviction_policy=STREAM)[None, :]
                 total += _products(code_sums, _high(code_sums), offsets)
         sums += total.to(tl.float32)
+    unit = tl.load(scale_at + GROUPS * 16, eviction_policy=STREAM).to(tl.float32, bitcast=True)[None, :]
     acc = _scaled(sums, first_at, unit, row_inside, GROUPS, FULL)
     if terms == 2:
         tl.static_assert(octaves == 1)

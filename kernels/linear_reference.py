@@ -12,7 +12,7 @@ from kernels.scale_pairs import scales_of_pairs
 GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
 
 
-def weight_from_planes(key, codes, scales, mins, units=None) -> np.ndarray:
+def weight_from_planes(key, codes, scales, mins) -> np.ndarray:
     """f64 [n, k] of the planes. The cases make planes with quant_reference.pack_*; their agreement with the
     file formats is what the repack cases check."""
     bits, per_word = key["bits"], 32 // key["bits"]
@@ -34,8 +34,7 @@ def weight_from_planes(key, codes, scales, mins, units=None) -> np.ndarray:
     zero = key["zero"]
     if key["scale_dtype"] == "i32":
         zero = 8 if bits == 4 else 128
-        scales = scales_of_pairs(scales, units)
-        mins = scales_of_pairs(mins, units) if key["has_min"] else None
+        scales, mins = scales_of_pairs(scales, mins)
     if key["group"]:
         widen = lambda p: np.repeat(p.astype(np.float64).transpose(0, 2, 1).reshape(value.shape[0], -1), key["group"], 1)
         value = (value - zero) * widen(scales)
@@ -47,7 +46,7 @@ def weight_from_planes(key, codes, scales, mins, units=None) -> np.ndarray:
 def linear_reference(key, args):
     rows, n = args["rows"], key["n"]
     x = args["x"][:rows, : key["terms"] * key["k"]].astype(np.float64)
-    weight = weight_from_planes(key, args["codes"], args["scales"], args["mins"], args["units"])
+    weight = weight_from_planes(key, args["codes"], args["scales"], args["mins"])
     if key["x_dtype"] == "i8":
         scales = np.repeat(args["x_scales"][:rows].astype(np.float64), 32, axis=1)
         first, x = x[:, : key["k"]] * scales, x[:, : key["k"]] * scales
@@ -58,7 +57,7 @@ def linear_reference(key, args):
         without = key["second_from"] // 32 * 32
         y[:, :without] = first @ weight[:without].T
     if key["gate"]:
-        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"], args["units2"]).T
+        up = x @ weight_from_planes(key, args["codes2"], args["scales2"], args["mins2"]).T
         y = activation_reference(y, key["gate"] - 1) * up
     if key["has_bias"]:
         y = y + args["bias"][:n]

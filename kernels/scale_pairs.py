@@ -2,9 +2,9 @@
 
 For weights [n, k] with groups of 32 columns, k a multiple of 64:
 
-    scales  i32  [n_pad / 32, k / 64, 32]  scales of an even group, low, and of the next one, high
-    mins    i32  [n_pad / 32, k / 64, 32]  likewise what the code 8 stands for: min + 8 * scale; only of codes of 4 bits
-    units   f32  [n_pad / 32, 32]          what 1 stands for in both, for one row of the weights
+    scales  i32  [n_pad / 32, k / 64 + 1, 32]  scales of an even group, low, and of the next one, high; in the last row the
+                                               bits of an f32: what 1 stands for, also in mins, its row's unit
+    mins    i32  [n_pad / 32, k / 64, 32]      likewise what the code 8 stands for: min + 8 * scale; only of codes of 4 bits
 
 Units are such that a sum of MOST_GROUPS groups has 32 bits, whatever the codes: a group of a row's codes times codes less
 their zero is 32512 units of the row at most, and the row's codes alone are an eighth of that. So the largest of a row of
@@ -40,7 +40,7 @@ def _scale_and_offset(scale_at, min_at, g, has_min: tl.constexpr):
 
 @triton.jit
 def pair_scales_kernel(
-    scales, mins, pairs, min_pairs, units, panels,
+    scales, mins, pairs, min_pairs, panels,
     scale_dtype: tl.constexpr, has_min: tl.constexpr, k: tl.constexpr,
 ):  # fmt: skip
     GROUPS: tl.constexpr = k // 32
@@ -48,44 +48,48 @@ def pair_scales_kernel(
     lane = tl.arange(0, 32)
     scale_at = scales + panel * (GROUPS * 32) + lane
     min_at = mins + panel * (GROUPS * 32) + lane
-    pair_at = panel * (GROUPS // 2 * 32) + lane
+    pair_at = pairs + panel * (GROUPS * 16 + 32) + lane
+    min_pair_at = min_pairs + panel * (GROUPS * 16) + lane
     largest = tl.zeros((32,), dtype=tl.float32)
     for g in range(0, GROUPS):
         scale, offset = _scale_and_offset(scale_at, min_at, g, has_min)
         largest = tl.maximum(largest, tl.abs(scale) + tl.abs(offset) * 0.125)
-    tl.store(units + panel * 32 + lane, largest * (1.0 / LARGEST))
+    tl.store(pair_at + GROUPS * 16, (largest * (1.0 / LARGEST)).to(tl.int32, bitcast=True))
     inverse = tl.where(largest > 0.0, LARGEST / largest, 0.0)
     for g in range(0, GROUPS, 2):
         scale, offset = _scale_and_offset(scale_at, min_at, g, has_min)
         next_scale, next_offset = _scale_and_offset(scale_at, min_at, g + 1, has_min)
         word = (_rounded(scale * inverse) & 0xFFFF) | (_rounded(next_scale * inverse) << 16)
-        tl.store(pairs + pair_at + g * 16, word)
+        tl.store(pair_at + g * 16, word)
         if has_min:
             word = (_rounded(offset * inverse) & 0xFFFF) | (_rounded(next_offset * inverse) << 16)
-            tl.store(min_pairs + pair_at + g * 16, word)
+            tl.store(min_pair_at + g * 16, word)
 
 
 def pair_scales(scales: np.ndarray, mins: np.ndarray | None) -> dict[str, np.ndarray | None]:
-    """pairs, min_pairs and units of [panels, groups, 32]."""
+    """pairs and min_pairs of [panels, groups, 32]."""
     scales = scales.astype(np.float64)
     offsets = None if mins is None else mins.astype(np.float64) + 8 * scales
     largest = np.abs(scales) + (0 if mins is None else np.abs(offsets) / 8)
-    unit = largest.max(axis=1, keepdims=True) / LARGEST.value
+    # In f32, as the kernel has it: units are compared bit by bit.
+    unit = largest.max(axis=1, keepdims=True).astype(np.float32) * np.float32(1 / LARGEST.value)
 
     def words(values):
         numbers = np.floor(np.divide(values, unit, where=unit > 0, out=np.zeros_like(values)) + 0.5).astype(np.int64)
         return ((numbers[:, ::2] & 0xFFFF) | (numbers[:, 1::2] << 16)).astype(np.uint32).view(np.int32)
 
-    return {
-        "pairs": words(scales), "min_pairs": None if mins is None else words(offsets),
-        "units": unit[:, 0].astype(np.float32),
-    }  # fmt: skip
+    pairs = np.concatenate([words(scales), unit.view(np.int32)], axis=1)
+    return {"pairs": pairs, "min_pairs": None if mins is None else words(offsets)}
 
 
-def scales_of_pairs(pairs: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """f64 [panels, groups, 32] of pairs."""
-    numbers = np.stack([(pairs << 16) >> 16, pairs >> 16], axis=2).reshape(pairs.shape[0], -1, 32)
-    return numbers.astype(np.float64) * units.astype(np.float64)[:, None, :]
+def scales_of_pairs(pairs: np.ndarray, min_pairs: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """scales and offsets, f64 [panels, groups, 32], of pairs and min_pairs."""
+    unit = pairs[:, -1:].view(np.float32).astype(np.float64)
+
+    def numbers(words):
+        return np.stack([(words << 16) >> 16, words >> 16], axis=2).reshape(words.shape[0], -1, 32) * unit
+
+    return numbers(pairs[:, :-1]), None if min_pairs is None else numbers(min_pairs)
 
 
 def pair_scales_reference(key, args):
@@ -111,9 +115,8 @@ def pair_scales_cases():
                     args={
                         "scales": scales.astype(np.float32),
                         "mins": None if mins is None else mins.astype(np.float32),
-                        "pairs": np.full((panels, k // 64, 32), 7, np.int32),
+                        "pairs": np.full((panels, k // 64 + 1, 32), 7, np.int32),
                         "min_pairs": np.full((panels, k // 64, 32), 7, np.int32) if has_min else None,
-                        "units": np.full((panels, 32), 7.0, np.float32),
                         "panels": panels,
                     },
                 )
@@ -121,15 +124,14 @@ def pair_scales_cases():
 
 PAIR_SCALES = Kernel(
     name="pair_scales",
-    doc="pairs, min_pairs and units of scales and mins: see the head of scale_pairs.py",
+    doc="pairs and min_pairs of scales and mins: see the head of scale_pairs.py",
     fn=pair_scales_kernel,
     key=[DType("scale_dtype", allowed=("f16", "f32")), Flag("has_min"), Int("k", min=64, doc="a multiple of 64")],
     args=[
         Ptr("scales", "scale_dtype", "read", shape="panels, k / 32, 32"),
         Ptr("mins", "scale_dtype", "read", shape="panels, k / 32, 32", optional="has_min"),
-        Ptr("pairs", "i32", "write", shape="panels, k / 64, 32"),
+        Ptr("pairs", "i32", "write", shape="panels, k / 64 + 1, 32"),
         Ptr("min_pairs", "i32", "write", shape="panels, k / 64, 32", optional="has_min"),
-        Ptr("units", "f32", "write", shape="panels, 32"),
         I32("panels"),
     ],
     grid="panels",

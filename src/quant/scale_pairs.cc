@@ -24,23 +24,20 @@ bool takes_pairs(const Launcher& launcher, const Weight& weight) {
 Status pair_scales(Launcher& launcher, Weight& weight) {
   NEREID_CHECK(takes_pairs(launcher, weight), "weight [{}, {}]", weight.n, weight.k);
   const int64_t panels = (weight.n + kPanelRows - 1) / kPanelRows;
-  const auto lanes = static_cast<uint64_t>(panels * kPanelRows);
-  const uint64_t bytes =
-      lanes * static_cast<uint64_t>(weight.k / (2 * kPairedGroup)) * sizeof(int32_t);
+  const uint64_t row = static_cast<uint64_t>(panels * kPanelRows) * sizeof(int32_t);
+  const auto rows = static_cast<uint64_t>(weight.k / (2 * kPairedGroup));
   Device& device = launcher.device();
   ScalePairs& pairs = weight.pairs;
-  NEREID_TRY(pairs.scales, Buffer::alloc(device, bytes));
+  NEREID_TRY(pairs.scales, Buffer::alloc(device, row * (rows + 1)));
   if (weight.format.has_min) {
-    NEREID_TRY(pairs.mins, Buffer::alloc(device, bytes));
+    NEREID_TRY(pairs.mins, Buffer::alloc(device, row * rows));
   }
-  NEREID_TRY(pairs.units, Buffer::alloc(device, lanes * sizeof(float)));
   return launcher.launch<kernels::PairScales>(
       {.scale_dtype = weight.format.scale_dtype, .has_min = weight.format.has_min, .k = weight.k},
       {.scales = weight.scales.ptr(),
        .mins = weight.mins.ptr(),
        .pairs = pairs.scales.ptr(),
        .min_pairs = pairs.mins.ptr(),
-       .units = pairs.units.ptr(),
        .panels = static_cast<int32_t>(panels)});
 }
 

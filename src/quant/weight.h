@@ -12,12 +12,12 @@
 
 namespace nereid::quant {
 
-// Scales of two neighbouring groups in a word, where rows are codes (kernels/scale_pairs.py). mins
-// is empty without has_min.
+// Scales of two neighbouring groups in a word, and the units of rows, where rows are codes
+// (kernels/scale_pairs.py). mins is empty without has_min.
 struct ScalePairs {
-  Buffer scales, mins, units;
+  Buffer scales, mins;
 
-  uint64_t bytes() const { return scales.bytes() + mins.bytes() + units.bytes(); }
+  uint64_t bytes() const { return scales.bytes() + mins.bytes(); }
 };
 
 // A weight [n, k] in device memory, in panels (format.h) or row by row. Owns its planes.
@@ -28,7 +28,7 @@ struct Weight {
   Buffer codes, scales, mins;  // mins is empty without has_min, scales too when unquantised
   ScalePairs pairs;            // empty unless made by pair_scales
 
-  bool paired() const { return static_cast<bool>(pairs.units); }
+  bool paired() const { return static_cast<bool>(pairs.scales); }
   uint64_t bytes() const { return codes.bytes() + scales.bytes() + mins.bytes() + pairs.bytes(); }
 };
 

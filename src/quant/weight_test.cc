@@ -195,10 +195,10 @@ TEST_F(WeightTest, ScalesAreInPairsWhereAnInstructionMultipliesThem) {
     const uint64_t before = weight->bytes();
     ASSERT_TRUE(pair_scales(launcher, *weight)) << label;
     EXPECT_TRUE(weight->paired()) << label;
-    const uint64_t words = 96u * static_cast<uint64_t>(k) / 64;
-    EXPECT_EQ(weight->pairs.scales.bytes(), words * 4) << label;
-    EXPECT_EQ(weight->pairs.mins.bytes(), weight->format.has_min ? words * 4 : 0) << label;
-    EXPECT_EQ(weight->pairs.units.bytes(), 96u * 4) << label;
+    const uint64_t row = 96u * 4;
+    const auto rows = static_cast<uint64_t>(k) / 64;
+    EXPECT_EQ(weight->pairs.scales.bytes(), row * (rows + 1)) << label;  // with units
+    EXPECT_EQ(weight->pairs.mins.bytes(), weight->format.has_min ? row * rows : 0) << label;
     EXPECT_EQ(weight->bytes(), before + weight->pairs.bytes()) << label;
   }
 }

@@ -195,11 +195,14 @@ def test_elementwise_code_does_not_grow_with_the_tile(compiler: Path, tmp_path: 
 
 def test_pages_behind_a_table_and_streams_are_asked_for_ahead(compiler: Path, tmp_path: Path) -> None:
     path = tmp_path / "kernel.ttir"
-    # Rows of two lines, before the loop and in it; 32 lines of weights and two of scales.
-    for case, least in (("paged_sum_0_5", 4), ("stream_sum_7", 3)):
+    # Rows of two lines, before the loop and in it; 32 lines of weights and two of scales, and two of a last row of scales, as
+    # many iterations ahead as in the loop: eight.
+    for case, least in (("paged_sum_0_5", 4), ("stream_sum_7", 3), ("stream_sum_7_last", 3)):
         path.write_text(ttir_of(case))
         assembly = run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
         assert assembly.count("prefetch") >= least, case
+        last = {offset for offset in (1024, 1088) if re.search(rf"prefetcht1\s+{offset}\(%\w+\)", assembly)}
+        assert len(last) == (2 if case.endswith("last") else 0), case
     path.write_text(ttir_of("add_fp32"))
     assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
 

@@ -8,7 +8,7 @@
 // asked for all at once fill the queue of misses, and everything behind them waits: a large tile
 // has the attribute `spread` too, and the dot behind it asks for a few lines with each of its
 // steps; of a smaller one, or without dots, parts stand at several places of the loop's body.
-// Streams (evict_first) are asked for further ahead.
+// Streams (evict_first) are asked for further ahead, what loads beside the loop read of them too.
 #include "llvm/ADT/MapVector.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -24,9 +24,10 @@ namespace scf = mlir::scf;
 namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
-constexpr int64_t kStreamBytes = 16384;     // beyond what is in flight out of order anyway
-constexpr int64_t kSpreadTileBytes = 2048;  // more than is in flight: over a dot
-constexpr int64_t kParts = 4;               // of a tile, asked for at different places
+constexpr int64_t kStreamBytes = 16384;      // beyond what is in flight out of order anyway
+constexpr int64_t kSpreadTileBytes = 2048;   // more than is in flight: over a dot
+constexpr int64_t kSpreadStreamBytes = 256;  // of a stream, whose loads come in a row
+constexpr int64_t kParts = 4;                // of a tile, asked for at different places
 
 int64_t tile_bytes(tt::LoadOp load) {
   auto tile = mlir::dyn_cast<mlir::RankedTensorType>(load.getType());
@@ -126,13 +127,13 @@ void spread_over(tt::LoadOp ahead, llvm::ArrayRef<tt::DotOp> dots, size_t place)
   ahead->setAttr("spread", mlir::UnitAttr::get(ahead.getContext()));
 }
 
-// A large tile of rows, with an address that is as cheap to have later.
-bool may_spread(tt::LoadOp load, const Slice& slice) {
+// A tile of rows and of `least` bytes, with an address that is as cheap to have later.
+bool may_spread(tt::LoadOp load, const Slice& slice, int64_t least) {
   const bool stored = llvm::any_of(slice.ops, [](mlir::Operation* op) {
     return mlir::isa<tt::CatOp, tt::DotOp, tt::GatherOp, tt::HistogramOp, tt::ReduceOp, tt::ScanOp>(
         op);
   });
-  return !stored && tile_bytes(load) >= kSpreadTileBytes && rows_of(load) > 1;
+  return !stored && tile_bytes(load) >= least && rows_of(load) > 1;
 }
 
 void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, size_t& place) {
@@ -151,7 +152,7 @@ void prefetch(scf::ForOp loop, tt::LoadOp load, const Slice& slice, size_t& plac
   mlir::Value last = arith::SubIOp::create(builder, at, end, one);
   next = arith::MinSIOp::create(builder, at, next, last);
   mlir::Value address = copy_slice(builder, slice, load, loop.getInductionVar(), next);
-  if (auto dots = dots_in(loop); !dots.empty() && may_spread(load, slice)) {
+  if (auto dots = dots_in(loop); !dots.empty() && may_spread(load, slice, kSpreadTileBytes)) {
     spread_over(ask_for(builder, load, address, 0, 1), dots, place++);
     return;
   }
@@ -173,16 +174,21 @@ mlir::Value base_of(mlir::Value address) {
   return address;
 }
 
-// The streams of a loop advance together: by as many iterations as the widest needs.
-void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
+// Bytes of each stream, by its base.
+using StreamBytes = llvm::MapVector<mlir::Value, int64_t>;
+
+// The streams of a loop advance together: by as many iterations as the widest needs. Returns by how
+// many bytes each is asked for ahead.
+StreamBytes prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
   int64_t widest = 1;
-  llvm::SmallDenseMap<mlir::Value, int64_t, 4> bytes;
+  StreamBytes bytes;
   for (tt::LoadOp load : streams)
     widest = std::max(widest, bytes[base_of(load.getPtr())] += tile_bytes(load));
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(loop.getBody());
   mlir::Location at = loop.getLoc();
-  int64_t ahead = std::max<int64_t>(1, kStreamBytes / widest) * step;
-  mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), ahead);
+  const int64_t iterations = std::max<int64_t>(1, kStreamBytes / widest);
+  for (auto& [base, ahead] : bytes) ahead *= iterations;
+  mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), iterations * step);
   mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
   const auto dots = dots_in(loop);
   size_t place = 0;
@@ -192,17 +198,39 @@ void prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64
     builder.setInsertionPoint(load);  // of several of one stream, not all at once
     mlir::Value address = copy_slice(builder, *slice, load, loop.getInductionVar(), later);
     tt::LoadOp copy = ask_for(builder, load, address, 0, 1);
-    if (!dots.empty() && may_spread(load, *slice)) spread_over(copy, dots, place++);
+    if (!dots.empty() && may_spread(load, *slice, kSpreadStreamBytes))
+      spread_over(copy, dots, place++);
   }
+  return bytes;
+}
+
+// What a load beside a stream's loop reads (the end of a panel) lies in line with what the loop
+// reads, and is asked for as far ahead.
+void prefetch_beside(tt::LoadOp load, int64_t bytes) {
+  mlir::OpBuilder builder(load);
+  auto tile = mlir::cast<mlir::RankedTensorType>(load.getType());
+  auto offsets = mlir::RankedTensorType::get(tile.getShape(), builder.getI32Type());
+  const auto elements = static_cast<int32_t>(bytes * 8 / tile.getElementTypeBitWidth());
+  auto ahead = arith::ConstantOp::create(builder, load.getLoc(),
+                                         mlir::DenseElementsAttr::get(offsets, elements));
+  auto address =
+      tt::AddPtrOp::create(builder, load.getLoc(), load.getPtr().getType(), load.getPtr(), ahead);
+  ask_for(builder, load, address, 0, 1);
 }
 
 }  // namespace
 
 void insert_prefetches(mlir::ModuleOp module) {
   llvm::MapVector<mlir::Operation*, llvm::SmallVector<tt::LoadOp, 8>> loads;
+  llvm::SmallVector<tt::LoadOp, 4> beside;
+  StreamBytes ahead;
   module->walk([&](tt::LoadOp load) {
-    if (mlir::isa<scf::ForOp>(load->getParentOp()) && tile_bytes(load) > 0)
+    if (tile_bytes(load) == 0) return;
+    if (mlir::isa<scf::ForOp>(load->getParentOp())) {
       loads[load->getParentOp()].push_back(load);
+    } else if (is_stream(load)) {
+      beside.push_back(load);
+    }
   });
   for (auto& [parent, inside] : loads) {
     auto loop = mlir::cast<scf::ForOp>(parent);
@@ -219,7 +247,12 @@ void insert_prefetches(mlir::ModuleOp module) {
         if (slice && slice->indirect) prefetch(loop, load, *slice, place);
       }
     }
-    if (!streams.empty()) prefetch_streams(loop, streams, by.getInt());
+    if (streams.empty()) continue;
+    for (auto [base, bytes] : prefetch_streams(loop, streams, by.getInt())) ahead[base] = bytes;
+  }
+  for (tt::LoadOp load : beside) {
+    if (auto stream = ahead.find(base_of(load.getPtr())); stream != ahead.end())
+      prefetch_beside(load, stream->second);
   }
 }
 

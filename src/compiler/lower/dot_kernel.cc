@@ -154,8 +154,9 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       if (dot.spread_along_k && k % kSpreadGroups == 0) advance_spread();
       for (int64_t part = 0; part < dot.parts(); ++part) {
         step(k_group, k, part, k % sets);
-        // LLVM would begin plain loads of later steps early, and spill them.
-        if (dot.b || dot.b_plain)
+        // LLVM would begin plain loads of later steps early, and spill them, and ask for all lines
+        // of spread prefetches at once.
+        if (dot.b || dot.b_plain || !spread_.empty())
           keep_loads_behind(type, slots[(k % sets * rows + rows) * columns - 1]);
       }
     }

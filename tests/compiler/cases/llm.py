@@ -273,26 +273,31 @@ CASES += [Case(f"paged_sum_{begin}_{end}", paged_sum_kernel,
 
 
 @triton.jit
-def stream_sum_kernel(weights, scales, out, groups):
-    offs = tl.arange(0, 512)
-    acc = tl.zeros((512,), dtype=tl.float32)
+def stream_sum_kernel(weights, scales, out, groups, LAST: tl.constexpr):
+    lane = tl.arange(0, 32)
+    offs = tl.arange(0, 16)[:, None] * 32 + lane[None, :]
+    acc = tl.zeros((16, 32), dtype=tl.float32)
     for g in range(0, groups):
         w = tl.load(weights + g * 512 + offs, eviction_policy="evict_first")
-        acc += w * tl.load(scales + g * 32 + offs % 32, eviction_policy="evict_first")
+        acc += w * tl.load(scales + g * 32 + lane, eviction_policy="evict_first")[None, :]
+    if LAST:
+        acc *= tl.load(scales + groups * 32 + lane, eviction_policy="evict_first")[None, :]
     tl.store(out + offs, acc)
 
 
 def _stream_sum(a):
-    spread = np.tile(a.scales.astype(np.float64).reshape(-1, 32), (1, 16))
-    return {"out": (a.weights.astype(np.float64).reshape(-1, 512) * spread).sum(0)}
+    scales = a.scales.astype(np.float64).reshape(-1, 1, 32)
+    total = (a.weights.astype(np.float64).reshape(-1, 16, 32) * scales[: a.groups]).sum(0)
+    return {"out": total * scales[a.groups] if len(scales) > a.groups else total}
 
 
 # Asked for ahead, past the last element too, which is followed by memory that may not be touched.
-CASES += [Case(f"stream_sum_{groups}", stream_sum_kernel,
-               lambda rng, groups=groups: {"weights": buffer(rng.standard_normal(groups * 512), "fp32"),
-                                           "scales": buffer(rng.standard_normal(groups * 32), "fp32"),
-                                           "out": poison((512,), "fp32"), "groups": groups},
-               _stream_sum, rtol=1e-5, atol=1e-5) for groups in (1, 7)]
+CASES += [Case(f"stream_sum_{groups}" + "_last" * last, stream_sum_kernel,
+               lambda rng, groups=groups, last=last: {
+                   "weights": buffer(rng.standard_normal(groups * 512), "fp32"),
+                   "scales": buffer(rng.standard_normal((groups + last) * 32), "fp32"),
+                   "out": poison((16, 32), "fp32"), "groups": groups},
+               _stream_sum, constexprs={"LAST": last}, rtol=1e-5, atol=1e-5) for groups in (1, 7) for last in (0, 1)]
 
 
 @triton.jit
