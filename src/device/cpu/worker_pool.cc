@@ -133,11 +133,14 @@ void WorkerPool::begin_shares() {
     next_ = std::vector<std::atomic<uint32_t>>(threads * next_stride_);
   }
   for (size_t at = 0; at < works_.size(); ++at) {
-    progress_[at].claimed.store(0, std::memory_order_relaxed);
-    progress_[at].done.store(0, std::memory_order_relaxed);
+    uint32_t empty = 0;
     for (uint32_t worker = 0; worker < threads; ++worker) {
-      next_[worker * next_stride_ + at].store(share_begin(worker, at), std::memory_order_relaxed);
+      const uint32_t begin = share_begin(worker, at);
+      next_[worker * next_stride_ + at].store(begin, std::memory_order_relaxed);
+      if (begin == share_begin(worker + 1, at)) ++empty;
     }
+    progress_[at].empty_shares.store(empty, std::memory_order_relaxed);
+    progress_[at].done.store(0, std::memory_order_relaxed);
   }
 }
 
@@ -153,23 +156,28 @@ void WorkerPool::run_works(uint32_t worker) {
     const PoolWork& work = works_[at];
     Range range = claim(worker, at);
     if (at > 0) wait_until_run(at - 1, range);
+    uint32_t run = 0;  // said once, since it costs a line that all threads write
     for (; !range.empty(); range = claim(worker, at)) {
       work.run(work.context, worker, range.begin, range.end);
-      progress_[at].done.fetch_add(range.end - range.begin, std::memory_order_release);
+      run += range.end - range.begin;
     }
+    if (run > 0) progress_[at].done.fetch_add(run, std::memory_order_release);
   }
 }
 
 // Of the worker's own share, or of one that has something left.
 WorkerPool::Range WorkerPool::claim(uint32_t worker, size_t at) {
   const auto threads = static_cast<uint32_t>(num_threads());
-  std::atomic<uint32_t>& claimed = progress_[at].claimed;
+  std::atomic<uint32_t>& empty_shares = progress_[at].empty_shares;
   for (uint32_t step = 0; step < threads; ++step) {
-    if (claimed.load(std::memory_order_relaxed) == works_[at].count) return {};
-    const Range range = claim_of((worker + step) % threads, at);
-    if (range.empty()) continue;
-    claimed.fetch_add(range.end - range.begin, std::memory_order_relaxed);
-    return range;
+    const uint32_t owner = (worker + step) % threads;
+    const Range range = claim_of(owner, at);
+    if (!range.empty()) {
+      if (range.end == share_begin(owner + 1, at))
+        empty_shares.fetch_add(1, std::memory_order_relaxed);
+      return range;
+    }
+    if (empty_shares.load(std::memory_order_relaxed) == threads) return {};
   }
   return {};
 }

@@ -67,8 +67,8 @@ class WorkerPool {
   };
   // Of one work, on a cache line of its own.
   struct alignas(64) Progress {
-    std::atomic<uint32_t> claimed = 0;  // programs handed out
-    std::atomic<uint32_t> done = 0;     // programs that have run
+    std::atomic<uint32_t> empty_shares = 0;  // threads' shares that are handed out
+    std::atomic<uint32_t> done = 0;          // programs that have run
   };
 
   WorkerPool() = default;
