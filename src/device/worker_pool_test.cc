@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <random>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -97,32 +98,73 @@ TEST(WorkerPool, ThreadsBeginWithSharesOfTheirOwn) {
   }
 }
 
+// `steps` as works, each after the one before.
+std::vector<PoolWork> works_of(std::vector<Step>& steps, std::mt19937& random) {
+  std::vector<PoolWork> works;
+  for (size_t at = 0; at < steps.size(); ++at) {
+    if (at > 0) {
+      steps[at].before = &steps[at - 1];
+      steps[at].count_before = works[at - 1].count;
+    }
+    works.push_back({.run = Step::run,
+                     .prefetch = Step::prefetch,
+                     .context = &steps[at],
+                     .count = static_cast<uint32_t>(random() % 50),
+                     .chunk = static_cast<uint32_t>(1 + random() % 3),
+                     .shrinking = random() % 2 == 0});
+  }
+  return works;
+}
+
+void expect_in_a_row(std::span<const Step> steps, std::span<const PoolWork> works) {
+  for (size_t at = 0; at < steps.size(); ++at) {
+    ASSERT_EQ(steps[at].ran.load(), works[at].count) << at;
+    ASSERT_FALSE(steps[at].too_early.load()) << at;
+  }
+}
+
 TEST(WorkerPool, WorksInARowWaitForEachOther) {
   std::mt19937 random(11);
   for (const int threads : {1, 2, 4}) {
     auto pool = make_pool(threads, 20);
     for (int round = 0; round < 300; ++round) {
       std::vector<Step> steps(random() % 12);
-      std::vector<PoolWork> works;
-      for (size_t at = 0; at < steps.size(); ++at) {
-        if (at > 0) {
-          steps[at].before = &steps[at - 1];
-          steps[at].count_before = works[at - 1].count;
+      const std::vector<PoolWork> works = works_of(steps, random);
+      if (round % 2 == 0) {
+        pool->run(works);
+      } else {
+        pool->begin();
+        for (const PoolWork& work : works) {
+          if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+          pool->add(work);
         }
-        works.push_back({.run = Step::run,
-                         .prefetch = Step::prefetch,
-                         .context = &steps[at],
-                         .count = static_cast<uint32_t>(random() % 50),
-                         .chunk = static_cast<uint32_t>(1 + random() % 3),
-                         .shrinking = random() % 2 == 0});
+        pool->finish();
       }
-      pool->run(works);
-      for (size_t at = 0; at < steps.size(); ++at) {
-        ASSERT_EQ(steps[at].ran.load(), works[at].count);
-        ASSERT_FALSE(steps[at].too_early.load());
-      }
+      expect_in_a_row(steps, works);
     }
   }
+}
+
+TEST(WorkerPool, MoreWorksThanAreListedAtOnce) {
+  std::mt19937 random(12);
+  std::vector<Step> steps(2 * WorkerPool::kMostWorks + 3);
+  const std::vector<PoolWork> works = works_of(steps, random);
+  make_pool(2)->run(works);
+  expect_in_a_row(steps, works);
+}
+
+TEST(WorkerPool, OthersBeginBeforeAllIsListed) {
+  auto pool = make_pool(2, 20);
+  std::atomic<bool> ran = false;
+  const auto run = [](void* context, uint32_t, uint32_t, uint32_t) {
+    *static_cast<std::atomic<bool>*>(context) = true;
+  };
+  pool->begin();
+  pool->add({.run = run, .context = &ran, .count = 1});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!ran && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_TRUE(ran);
+  pool->finish();
 }
 
 // One thread is held in the first work until the other, which has nothing left of it, has asked for

@@ -36,7 +36,7 @@ void* host_pointer(DevicePtr pointer) {
 class CpuDevice : public Device {
  public:
   CpuDevice(DeviceInfo info, std::unique_ptr<WorkerPool> pool)
-      : info_(std::move(info)), pool_(std::move(pool)) {
+      : info_(std::move(info)), pool_(std::move(pool)), launches_(*pool_) {
     scratch_.resize(static_cast<size_t>(pool_->num_threads()), nullptr);
   }
 
@@ -69,14 +69,16 @@ class CpuDevice : public Device {
   Status launch(const LaunchParams& params) override;
   Status synchronize() override { return {}; }
 
-  // Launches of a sequence wait for its end, and run as one list.
+  // Launches of a sequence run as one list, on other threads from the first one on, on this one
+  // when the sequence ends.
   Status begin_sequence() override {
     in_sequence_ = true;
     return {};
   }
   Status end_sequence() override {
     in_sequence_ = false;
-    launches_.run(*pool_, scratch_);
+    streams_.clear();
+    launches_.finish();
     return {};
   }
 
@@ -90,7 +92,7 @@ class CpuDevice : public Device {
   std::vector<void*> scratch_;  // one arena for each thread of the pool
   uint64_t scratch_bytes_ = 0;  // of each
   std::vector<std::unique_ptr<CpuKernel>> kernels_;
-  LaunchList launches_;  // that have not run
+  LaunchList launches_;  // of the sequence
   bool in_sequence_ = false;
   std::vector<LaunchStream> streams_;  // of the launch that is being added
 };
@@ -132,6 +134,7 @@ Status CpuDevice::grow_scratch(uint64_t bytes) {
     }
     grown.push_back(*arena);
   }
+  launches_.finish();
   for (void* pointer : scratch_) {
     if (pointer != nullptr) memory_.free(pointer);
   }
@@ -156,13 +159,17 @@ Status CpuDevice::launch(const LaunchParams& params) {
   NEREID_TRY(const uint64_t programs, count_programs(params));
   if (programs == 0) return {};
   if (in_sequence_) find_streams(params);
-  launches_.add({.run = static_cast<const CpuKernel&>(*params.kernel).run,
-                 .grid = params.grid,
-                 .programs = static_cast<uint32_t>(programs),
-                 .uneven = params.decl != nullptr && params.decl->uneven,
-                 .args = params.args,
-                 .streams = streams_});
-  if (!in_sequence_) launches_.run(*pool_, scratch_);
+  const ListedLaunch launch{.run = static_cast<const CpuKernel&>(*params.kernel).run,
+                            .grid = params.grid,
+                            .programs = static_cast<uint32_t>(programs),
+                            .uneven = params.decl != nullptr && params.decl->uneven,
+                            .args = params.args,
+                            .streams = streams_};
+  if (in_sequence_) {
+    launches_.add(launch, scratch_);
+  } else {
+    launches_.run(launch, scratch_);
+  }
   return {};
 }
 

@@ -3,12 +3,16 @@
 
 #include <algorithm>
 
+#include "src/base/check.h"
+
 namespace nereid {
 namespace {
 
 // Smallest ranges of a launch, for each thread: enough that nobody waits long at its end, few
 // enough that handing them out does not show.
 constexpr uint32_t kRangesPerThread = 128;
+
+constexpr size_t kMostArgs = 32768;  // of all launches that run
 
 constexpr uint64_t kLineBytes = 64;
 constexpr uint64_t kPartBytes = 2048;        // asked for between two looks whether it is our turn
@@ -22,21 +26,50 @@ void prefetch_lines(const std::byte* start, uint64_t bytes) {
 
 }  // namespace
 
-void LaunchList::add(const ListedLaunch& launch) {
-  Launch& added =
-      launches_.emplace_back(Launch{.run = launch.run,
-                                    .args = nullptr,
-                                    .scratch = nullptr,
-                                    .args_at = args_.size(),
-                                    .grid = {launch.grid.x, launch.grid.y, launch.grid.z},
-                                    .programs = launch.programs,
-                                    .uneven = launch.uneven,
-                                    .num_streams = 0,
-                                    .streams = {}});
-  args_.insert(args_.end(), launch.args.begin(), launch.args.end());
-  for (const LaunchStream& stream : launch.streams) {
-    if (added.num_streams < kMaxStreams) added.streams[added.num_streams++] = stream;
+LaunchList::LaunchList(WorkerPool& pool) : pool_(pool) {
+  launches_.reserve(WorkerPool::kMostWorks);
+  args_.reserve(kMostArgs);
+}
+
+LaunchList::Launch LaunchList::launch_of(const ListedLaunch& listed,
+                                         std::span<void* const> scratch) {
+  Launch launch{.run = listed.run,
+                .args = listed.args.data(),
+                .scratch = scratch.data(),
+                .grid = {listed.grid.x, listed.grid.y, listed.grid.z},
+                .programs = listed.programs,
+                .uneven = listed.uneven,
+                .num_streams = 0,
+                .streams = {}};
+  for (const LaunchStream& stream : listed.streams) {
+    if (launch.num_streams < kMaxStreams) launch.streams[launch.num_streams++] = stream;
   }
+  return launch;
+}
+
+void LaunchList::add(const ListedLaunch& launch, std::span<void* const> scratch) {
+  NEREID_CHECK(launch.args.size() <= kMostArgs, "{} arguments", launch.args.size());
+  if (launches_.size() == launches_.capacity() ||
+      args_.size() + launch.args.size() > args_.capacity())
+    finish();
+  if (launches_.empty()) pool_.begin();
+  Launch& added = launches_.emplace_back(launch_of(launch, scratch));
+  added.args = args_.data() + args_.size();
+  args_.insert(args_.end(), launch.args.begin(), launch.args.end());
+  pool_.add(work_of(added));
+}
+
+void LaunchList::finish() {
+  if (launches_.empty()) return;
+  pool_.finish();
+  launches_.clear();
+  args_.clear();
+}
+
+void LaunchList::run(const ListedLaunch& launch, std::span<void* const> scratch) {
+  NEREID_CHECK(launches_.empty(), "{} launches run", launches_.size());
+  Launch only = launch_of(launch, scratch);
+  pool_.run(work_of(only));
 }
 
 void LaunchList::run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end) {
@@ -61,26 +94,14 @@ bool LaunchList::prefetch_share(void* context, uint32_t begin, uint32_t end, uin
   return true;
 }
 
-PoolWork LaunchList::work_of(Launch& launch, uint32_t threads) {
-  const uint32_t ranges = threads * kRangesPerThread;
+PoolWork LaunchList::work_of(Launch& launch) const {
+  const uint32_t ranges = static_cast<uint32_t>(pool_.num_threads()) * kRangesPerThread;
   return {.run = run_share,
           .prefetch = launch.num_streams > 0 ? prefetch_share : nullptr,
           .context = &launch,
           .count = launch.programs,
           .chunk = (launch.programs - 1) / ranges + 1,
           .shrinking = !launch.uneven};
-}
-
-void LaunchList::run(WorkerPool& pool, std::span<void* const> scratch) {
-  works_.clear();
-  for (Launch& launch : launches_) {
-    launch.args = args_.data() + launch.args_at;
-    launch.scratch = scratch.data();
-    works_.push_back(work_of(launch, static_cast<uint32_t>(pool.num_threads())));
-  }
-  pool.run(works_);
-  launches_.clear();
-  args_.clear();
 }
 
 }  // namespace nereid

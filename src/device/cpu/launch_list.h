@@ -31,17 +31,23 @@ class LaunchList {
   // Of one launch; more are left out.
   static constexpr size_t kMaxStreams = 2;
 
-  void add(const ListedLaunch& launch);
+  explicit LaunchList(WorkerPool& pool);
 
-  // Runs the launches in order and forgets them. `scratch`: one arena for each thread.
-  void run(WorkerPool& pool, std::span<void* const> scratch);
+  // Begins to run the launch, after those that were added before. `scratch`: one arena for each
+  // thread, there until `finish`.
+  void add(const ListedLaunch& launch, std::span<void* const> scratch);
+
+  // Returns when all have run, and forgets them.
+  void finish();
+
+  // Runs one launch. Not between `add` and `finish`.
+  void run(const ListedLaunch& launch, std::span<void* const> scratch);
 
  private:
   struct Launch {
     CpuKernelFn run;
     const uint64_t* args;
     void* const* scratch;
-    size_t args_at;  // in args_
     uint32_t grid[3];
     uint32_t programs;
     bool uneven;
@@ -50,11 +56,13 @@ class LaunchList {
   };
   static void run_share(void* context, uint32_t worker, uint32_t begin, uint32_t end);
   static bool prefetch_share(void* context, uint32_t begin, uint32_t end, uint32_t part);
-  static PoolWork work_of(Launch& launch, uint32_t threads);
+  static Launch launch_of(const ListedLaunch& listed, std::span<void* const> scratch);
+  PoolWork work_of(Launch& launch) const;
 
+  WorkerPool& pool_;
+  // Of launches that run: neither may move.
   std::vector<Launch> launches_;
-  std::vector<uint64_t> args_;  // of all launches
-  std::vector<PoolWork> works_;
+  std::vector<uint64_t> args_;
 };
 
 }  // namespace nereid

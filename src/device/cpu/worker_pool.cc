@@ -51,6 +51,8 @@ constexpr int kPlacesShift = 47;
 constexpr uint64_t kFieldMask = (1 << 15) - 1;
 constexpr uint64_t kClosed = uint64_t{1} << 63;
 
+constexpr uint32_t kAllListed = uint32_t{1} << 31;  // in WorkerPool::listed_
+
 uint32_t launch_number(uint64_t state) {
   return static_cast<uint32_t>(state);
 }
@@ -68,6 +70,8 @@ Result<std::unique_ptr<WorkerPool>> WorkerPool::create(const PoolOptions& option
                options.num_threads);
   std::unique_ptr<WorkerPool> pool(new WorkerPool);
   pool->spin_rounds_ = pauses_in(options.spin_microseconds);
+  pool->next_ =
+      std::vector<std::atomic<uint32_t>>(static_cast<size_t>(options.num_threads) * kMostWorks);
   for (int worker = 1; worker < options.num_threads; ++worker) {
     try {
       pool->threads_.emplace_back([raw = pool.get(), worker] { raw->worker_main(worker); });
@@ -97,7 +101,6 @@ WorkerPool::~WorkerPool() {
 uint32_t WorkerPool::helpers_for(std::span<const PoolWork> works) const {
   uint32_t most = 0;
   for (const PoolWork& work : works) {
-    NEREID_CHECK(work.chunk > 0, "chunks of nothing");
     if (work.count > 0) most = std::max(most, (work.count - 1) / work.chunk);
   }
   return std::min(static_cast<uint32_t>(threads_.size()), most);
@@ -111,48 +114,77 @@ void WorkerPool::run(std::span<const PoolWork> works) {
     }
     return;
   }
+  while (!works.empty()) {
+    const size_t now = std::min<size_t>(works.size(), kMostWorks);
+    open(helpers);
+    for (const PoolWork& work : works.first(now)) add(work);
+    finish();
+    works = works.subspan(now);
+  }
+}
+
+void WorkerPool::open(uint32_t helpers) {
   // Nobody reads these now: the last launch is closed, and all that had joined it are done.
-  works_ = works;
-  begin_shares();
   finished_.store(0, std::memory_order_relaxed);
+  listed_.store(0, std::memory_order_relaxed);
   const uint32_t number = launch_number(state_.load(std::memory_order_relaxed)) + 1;
   state_.store(uint64_t{helpers} << kPlacesShift | number);
   if (const uint32_t asleep = sleepers_.load(); asleep > 0) {
     futex_wake(&state_, static_cast<int>(std::min(asleep, helpers)));
   }
+}
+
+void WorkerPool::add(const PoolWork& work) {
+  NEREID_CHECK(work.chunk > 0, "chunks of nothing");
+  const uint32_t at = listed_.load(std::memory_order_relaxed);
+  NEREID_CHECK(at < kMostWorks, "more than {} works", kMostWorks);
+  works_[at] = work;
+  const auto threads = static_cast<uint32_t>(num_threads());
+  uint32_t empty = 0;
+  for (uint32_t worker = 0; worker < threads; ++worker) {
+    const uint32_t begin = share_begin(worker, at);
+    next_[worker * kMostWorks + at].store(begin, std::memory_order_relaxed);
+    if (begin == share_begin(worker + 1, at)) ++empty;
+  }
+  progress_[at].empty_shares.store(empty, std::memory_order_relaxed);
+  progress_[at].done.store(0, std::memory_order_relaxed);
+  listed_.store(at + 1, std::memory_order_release);
+}
+
+void WorkerPool::finish() {
+  listed_.store(listed_.load(std::memory_order_relaxed) | kAllListed, std::memory_order_release);
   run_works(0);
   close_and_wait();
 }
 
-void WorkerPool::begin_shares() {
-  const auto threads = static_cast<uint32_t>(num_threads());
-  if (progress_.size() < works_.size()) {
-    constexpr size_t kPerLine = 64 / sizeof(uint32_t);
-    progress_ = std::vector<Progress>(works_.size());
-    next_stride_ = (works_.size() + kPerLine - 1) / kPerLine * kPerLine;
-    next_ = std::vector<std::atomic<uint32_t>>(threads * next_stride_);
-  }
-  for (size_t at = 0; at < works_.size(); ++at) {
-    uint32_t empty = 0;
-    for (uint32_t worker = 0; worker < threads; ++worker) {
-      const uint32_t begin = share_begin(worker, at);
-      next_[worker * next_stride_ + at].store(begin, std::memory_order_relaxed);
-      if (begin == share_begin(worker + 1, at)) ++empty;
-    }
-    progress_[at].empty_shares.store(empty, std::memory_order_relaxed);
-    progress_[at].done.store(0, std::memory_order_relaxed);
+uint32_t WorkerPool::share_begin(uint32_t worker, uint32_t at) const {
+  return static_cast<uint32_t>(uint64_t{works_[at].count} * worker /
+                               static_cast<uint32_t>(num_threads()));
+}
+
+// For a while, then leaves the core to others: who is waited for may need it.
+void WorkerPool::spin(uint32_t round) const {
+  if (round < spin_rounds_) {
+    pause();
+  } else {
+    ::sched_yield();
   }
 }
 
-uint32_t WorkerPool::share_begin(uint32_t worker, size_t at) const {
-  return static_cast<uint32_t>(uint64_t{works_[at].count} * worker /
-                               static_cast<uint32_t>(num_threads()));
+// False: there is no such work.
+bool WorkerPool::wait_until_listed(uint32_t at) const {
+  for (uint32_t round = 0;; ++round) {
+    const uint32_t listed = listed_.load(std::memory_order_acquire);
+    if (at < (listed & ~kAllListed)) return true;
+    if ((listed & kAllListed) != 0) return false;
+    spin(round);
+  }
 }
 
 // A thread that finds no range left takes one of the next work, if it can, before it waits for
 // programs of this one: it then knows what memory to ask for.
 void WorkerPool::run_works(uint32_t worker) {
-  for (size_t at = 0; at < works_.size(); ++at) {
+  for (uint32_t at = 0; wait_until_listed(at); ++at) {
     const PoolWork& work = works_[at];
     Range range = claim(worker, at);
     if (at > 0) wait_until_run(at - 1, range);
@@ -166,7 +198,7 @@ void WorkerPool::run_works(uint32_t worker) {
 }
 
 // Of the worker's own share, or of one that has something left.
-WorkerPool::Range WorkerPool::claim(uint32_t worker, size_t at) {
+WorkerPool::Range WorkerPool::claim(uint32_t worker, uint32_t at) {
   const auto threads = static_cast<uint32_t>(num_threads());
   std::atomic<uint32_t>& empty_shares = progress_[at].empty_shares;
   for (uint32_t step = 0; step < threads; ++step) {
@@ -182,10 +214,10 @@ WorkerPool::Range WorkerPool::claim(uint32_t worker, size_t at) {
   return {};
 }
 
-WorkerPool::Range WorkerPool::claim_of(uint32_t owner, size_t at) {
+WorkerPool::Range WorkerPool::claim_of(uint32_t owner, uint32_t at) {
   const PoolWork& work = works_[at];
   const uint32_t share_end = share_begin(owner + 1, at);
-  std::atomic<uint32_t>& next = next_[owner * next_stride_ + at];
+  std::atomic<uint32_t>& next = next_[owner * kMostWorks + at];
   uint32_t begin = next.load(std::memory_order_relaxed);
   while (begin < share_end) {
     const uint32_t left = share_end - begin;
@@ -197,17 +229,15 @@ WorkerPool::Range WorkerPool::claim_of(uint32_t owner, size_t at) {
 }
 
 // Waits for work `at`; `next` is what this thread runs of the work after it.
-void WorkerPool::wait_until_run(size_t at, const Range& next) {
+void WorkerPool::wait_until_run(uint32_t at, const Range& next) {
   const PoolWork& after = works_[at + 1];
   bool asking = after.prefetch != nullptr && !next.empty();
   uint32_t part = 0, rounds = 0;
   while (progress_[at].done.load(std::memory_order_acquire) != works_[at].count) {
     if (asking) {
       asking = after.prefetch(after.context, next.begin, next.end, part++);
-    } else if (++rounds < spin_rounds_) {
-      pause();
     } else {
-      ::sched_yield();  // who runs those programs may need this core
+      spin(rounds++);
     }
   }
 }

@@ -7,8 +7,9 @@
 //     process has taken, a worker that still wakes up);
 //   - thread t of n begins with programs count * t / n and those behind them, launch after launch:
 //     what it wrote in the last one lies in its core's caches. Who is done takes of others' shares;
-//   - several launches in a row cost one opening and one closing. From one to the next a thread
-//     waits for programs that still run, and has the memory it needs next brought meanwhile.
+//   - several launches in a row cost one opening and one closing, and the first of them run while
+//     the caller still lists others. From one to the next a thread waits for programs that still
+//     run, and has the memory it needs next brought meanwhile.
 // Non-goals:
 //   - tasks, priorities, nesting: one list of launches at a time, each after the one before.
 #pragma once
@@ -58,6 +59,13 @@ class WorkerPool {
   // The same for works of which each begins when the one before has run.
   void run(std::span<const PoolWork> works);
 
+  // The same one by one: other threads begin while the caller, which takes part in `finish`, still
+  // adds works, at most kMostWorks of them.
+  static constexpr uint32_t kMostWorks = 1024;
+  void begin() { open(static_cast<uint32_t>(threads_.size())); }
+  void add(const PoolWork& work);
+  void finish();
+
   int num_threads() const { return static_cast<int>(threads_.size()) + 1; }
 
  private:
@@ -77,20 +85,21 @@ class WorkerPool {
   uint64_t wait_for_launch(uint32_t seen);
   bool join(uint64_t state);
   uint32_t helpers_for(std::span<const PoolWork> works) const;
+  void open(uint32_t helpers);
   void run_works(uint32_t worker);
-  void begin_shares();
-  uint32_t share_begin(uint32_t worker, size_t at) const;
-  Range claim(uint32_t worker, size_t at);
-  Range claim_of(uint32_t owner, size_t at);
-  void wait_until_run(size_t at, const Range& next);
+  bool wait_until_listed(uint32_t at) const;
+  void spin(uint32_t round) const;
+  uint32_t share_begin(uint32_t worker, uint32_t at) const;
+  Range claim(uint32_t worker, uint32_t at);
+  Range claim_of(uint32_t owner, uint32_t at);
+  void wait_until_run(uint32_t at, const Range& next);
   void close_and_wait();
 
-  // Written by the caller before a launch opens, read by those who have joined it.
-  std::span<const PoolWork> works_;
-  std::vector<Progress> progress_;  // of each work, at least
-  // First programs not handed out: of thread t's share of work i at [t * next_stride_ + i].
+  // Of each work: written by the caller before it is listed, read by those who see that it is.
+  std::vector<PoolWork> works_ = std::vector<PoolWork>(kMostWorks);
+  std::vector<Progress> progress_ = std::vector<Progress>(kMostWorks);
+  // First programs not handed out: of thread t's share of work i at [t * kMostWorks + i].
   std::vector<std::atomic<uint32_t>> next_;
-  size_t next_stride_ = 0;  // whole cache lines
   std::vector<std::thread> threads_;
   uint32_t spin_rounds_ = 0;
   std::atomic<bool> stopping_ = false;
@@ -99,6 +108,7 @@ class WorkerPool {
   // closed (1). The number is the futex word of sleeping workers.
   alignas(128) std::atomic<uint64_t> state_ = 0;
   std::atomic<uint32_t> sleepers_ = 0;
+  alignas(128) std::atomic<uint32_t> listed_ = 0;    // works, and whether no more will come
   alignas(128) std::atomic<uint32_t> finished_ = 0;  // workers that have joined and are done
   std::atomic<bool> caller_sleeps_ = false;
 };
