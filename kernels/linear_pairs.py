@@ -80,6 +80,33 @@ def _scaled(total, pairs_at, unit, row_inside, GROUPS: tl.constexpr, FULL: tl.co
 
 
 @triton.jit
+def _add_seconds(
+    total, x_at, second_at, byte_at, scale_at, min_at, marks_at, row_inside, g,
+    GROUPS: tl.constexpr, bits: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """total i32 with the products of second codes of groups g and g + 1, if a row has any there. x_at and second_at: where
+    second codes and their pairs begin."""
+    for half in tl.static_range(2):
+        if FULL:
+            mark = tl.load(marks_at + (g + half))
+        else:
+            mark = tl.load(marks_at + (g + half), mask=row_inside, other=0.0)
+        # -0.0 too says that there are second codes.
+        if tl.max((mark.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
+            start_at = second_at + (g + half)
+            one = _shifted_sum(
+                x_at + (g + half) * 32, start_at, start_at + GROUPS, byte_at + (g + half) * (bits * 128),
+                row_inside, bits, DOT, FULL, "",
+            )  # fmt: skip
+            total += _half_product(one, tl.load(scale_at + g * 16)[None, :], half)
+            if has_min:
+                code_sums = of_rows(second_at + (2 * GROUPS + g // 2), row_inside, FULL)
+                code_sum = _low(code_sums) if half == 0 else _high(code_sums)
+                total += _half_product(code_sum, tl.load(min_at + g * 16)[None, :], half)
+    return total
+
+
+@triton.jit
 def pairs_product(
     x, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel,
     terms: tl.constexpr, second_from: tl.constexpr, octaves: tl.constexpr, x_stride: tl.constexpr, k: tl.constexpr,
@@ -89,6 +116,9 @@ def pairs_product(
     a row of x are whole octaves apart. Of two terms, panels that end before column second_from leave the second out. FULL:
     all rows are inside."""
     BLOCK_M: tl.constexpr = row.shape[0]
+    # Of one row, whose panels are read from memory, second codes are multiplied in the same loop: one of their own would
+    # ask for nothing ahead.
+    TOGETHER: tl.constexpr = terms == 2 and BLOCK_M == 1
     STREAM: tl.constexpr = "evict_first"  # asked for ahead
     GROUPS: tl.constexpr = k // 32
     SPAN: tl.constexpr = pairs_span(GROUPS)
@@ -99,9 +129,15 @@ def pairs_product(
     min_at = mins + panel * (GROUPS * 16) + lane
     x_at = x + row.to(tl.int64)[:, None] * x_stride + tl.arange(0, 32)[None, :]
     first_at = x_pairs + row.to(tl.int64) * pair_words(GROUPS, terms)
+    second_x_at = x_at + k
+    second_at = first_at + pair_words(GROUPS, 1)
+    marks_at = x_sums + row.to(tl.int64) * (3 * GROUPS) + 2 * GROUPS
+    with_second = (panel + 1) * 32 > second_from
     sums = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
+    second_sums = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
     for begin in range(0, GROUPS, SPAN):
         total = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
+        second = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
         for g in range(begin, begin + SPAN, 2):
             start_at = first_at + g
             byte = byte_at + g * (bits * 128)
@@ -116,35 +152,28 @@ def pairs_product(
                 code_sums = of_rows(first_at + (2 * GROUPS + g // 2), row_inside, FULL)
                 offsets = tl.load(min_at + g * 16, eviction_policy=STREAM)[None, :]
                 total += _products(code_sums, _high(code_sums), offsets)
+            if TOGETHER:
+                if with_second:
+                    second = _add_seconds(
+                        second, second_x_at, second_at, byte_at, scale_at, min_at, marks_at, row_inside, g,
+                        GROUPS, bits, has_min, DOT, FULL,
+                    )  # fmt: skip
         sums += total.to(tl.float32)
+        if TOGETHER:
+            second_sums += second.to(tl.float32)
     unit = tl.load(scale_at + GROUPS * 16, eviction_policy=STREAM).to(tl.float32, bitcast=True)[None, :]
     acc = _scaled(sums, first_at, unit, row_inside, GROUPS, FULL)
     if terms == 2:
         tl.static_assert(octaves == 1)
-        marks_at = x_sums + row.to(tl.int64) * (3 * GROUPS) + 2 * GROUPS
-        second_at = first_at + pair_words(GROUPS, 1)
-        if (panel + 1) * 32 > second_from:
-            sums = tl.zeros((BLOCK_M, 32), dtype=tl.float32)
-            for begin in range(0, GROUPS, SPAN):
-                total = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
-                for g in range(begin, begin + SPAN, 2):
-                    for half in tl.static_range(2):
-                        if FULL:
-                            mark = tl.load(marks_at + (g + half))
-                        else:
-                            mark = tl.load(marks_at + (g + half), mask=row_inside, other=0.0)
-                        # -0.0 too says that there are second codes.
-                        if tl.max((mark.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
-                            start_at = second_at + (g + half)
-                            one = _shifted_sum(
-                                x_at + k + (g + half) * 32, start_at, start_at + GROUPS, byte_at + (g + half) * (bits * 128),
-                                row_inside, bits, DOT, FULL, "",
-                            )  # fmt: skip
-                            total += _half_product(one, tl.load(scale_at + g * 16)[None, :], half)
-                            if has_min:
-                                code_sums = of_rows(second_at + (2 * GROUPS + g // 2), row_inside, FULL)
-                                code_sum = _low(code_sums) if half == 0 else _high(code_sums)
-                                total += _half_product(code_sum, tl.load(min_at + g * 16)[None, :], half)
-                sums += total.to(tl.float32)
-            acc += _scaled(sums, second_at, unit, row_inside, GROUPS, FULL)
+        if with_second:
+            if not TOGETHER:
+                for begin in range(0, GROUPS, SPAN):
+                    second = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
+                    for g in range(begin, begin + SPAN, 2):
+                        second = _add_seconds(
+                            second, second_x_at, second_at, byte_at, scale_at, min_at, marks_at, row_inside, g,
+                            GROUPS, bits, has_min, DOT, FULL,
+                        )  # fmt: skip
+                    second_sums += second.to(tl.float32)
+            acc += _scaled(second_sums, second_at, unit, row_inside, GROUPS, FULL)
     return acc
