@@ -200,15 +200,10 @@ void WorkerPool::run_works(uint32_t worker) {
 // Of the worker's own share, or of one that has something left.
 WorkerPool::Range WorkerPool::claim(uint32_t worker, uint32_t at) {
   const auto threads = static_cast<uint32_t>(num_threads());
-  std::atomic<uint32_t>& empty_shares = progress_[at].empty_shares;
+  const std::atomic<uint32_t>& empty_shares = progress_[at].empty_shares;
   for (uint32_t step = 0; step < threads; ++step) {
-    const uint32_t owner = (worker + step) % threads;
-    const Range range = claim_of(owner, at);
-    if (!range.empty()) {
-      if (range.end == share_begin(owner + 1, at))
-        empty_shares.fetch_add(1, std::memory_order_relaxed);
-      return range;
-    }
+    const Range range = claim_of((worker + step) % threads, at);
+    if (!range.empty()) return range;
     if (empty_shares.load(std::memory_order_relaxed) == threads) return {};
   }
   return {};
@@ -223,7 +218,9 @@ WorkerPool::Range WorkerPool::claim_of(uint32_t owner, uint32_t at) {
     const uint32_t left = share_end - begin;
     const uint32_t wanted = work.shrinking ? std::max(work.chunk, left / 2) : work.chunk;
     const uint32_t end = begin + std::min(wanted, left);
-    if (next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
+    if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    if (end == share_end) progress_[at].empty_shares.fetch_add(1, std::memory_order_relaxed);
+    return {begin, end};
   }
   return {};
 }
