@@ -110,13 +110,37 @@ static int64_t steps_together(const DotPlan& dot, int64_t rows, int64_t columns,
   return together;
 }
 
+// Stores a block of d whose sums are in `slots`, [set][row][column].
+void Emitter::store_sums(const DotPlan& dot, llvm::ArrayRef<llvm::AllocaInst*> slots, int64_t sets,
+                         Value* m, Value* n_block, int64_t rows, int64_t columns) {
+  llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
+  llvm::Align align(element_bytes(dot.accumulator));
+  for (int64_t r = 0; r < rows; ++r) {
+    Value* row = builder_.CreateAdd(m, i64(r), "", true, true);
+    for (int64_t c = 0; c < columns; ++c) {
+      Value* column = builder_.CreateAdd(n_block, i64(c), "", true, true);
+      llvm::SmallVector<Value*, 8> sums;
+      for (int64_t s = 0; s < sets; ++s) {
+        const auto slot = static_cast<size_t>((s * rows + r) * columns + c);
+        sums.push_back(builder_.CreateLoad(type, slots[slot]));
+      }
+      Value* sum = add_sets(sums);
+      // Not before: no product has to wait for the sums of b.
+      if (dot.correction) {
+        Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column);
+        sum = builder_.CreateSub(sum, builder_.CreateAlignedLoad(type, address, align));
+      }
+      builder_.CreateAlignedStore(sum, d_address(dot, row, column), align);
+    }
+  }
+}
+
 // A block of `rows` x `columns` vectors of d, from row m on and vector n_block on.
 void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t rows,
                         int64_t columns) {
   if (!dot.spread_along_k) advance_spread();
   if (dot.short_steps > 1) return dot_block_short(dot, m, n_block, rows, columns);
   llvm::Type* type = widen(type_of(dot.accumulator), dot.lanes);
-  llvm::Align align(element_bytes(dot.accumulator));
   auto row_at = [&](int64_t r) { return builder_.CreateAdd(m, i64(r), "", true, true); };
   auto column_at = [&](int64_t c) { return builder_.CreateAdd(n_block, i64(c), "", true, true); };
   int64_t count = dot.k / dot.group, sets = 1;
@@ -161,21 +185,7 @@ void Emitter::dot_block(const DotPlan& dot, Value* m, Value* n_block, int64_t ro
       }
     }
   });
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      llvm::SmallVector<Value*, 8> sums;
-      for (int64_t s = 0; s < sets; ++s) {
-        sums.push_back(builder_.CreateLoad(type, slots[(s * rows + r) * columns + c]));
-      }
-      Value* sum = add_sets(sums);
-      // Not before: no product has to wait for the sums of b.
-      if (dot.correction) {
-        Value* address = builder_.CreateInBoundsGEP(type, dot.correction->base, column_at(c));
-        sum = builder_.CreateSub(sum, builder_.CreateAlignedLoad(type, address, align));
-      }
-      builder_.CreateAlignedStore(sum, d_address(dot, row_at(r), column_at(c)), align);
-    }
-  }
+  store_sums(dot, slots, sets, m, n_block, rows, columns);
 }
 
 // The same where products are summed in 16 bits first, `short_steps` of them at most. Only the

@@ -325,6 +325,8 @@ class Emitter {
   llvm::Value* d_address(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   llvm::Value* dot_start(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block);
   llvm::Value* add_sets(llvm::SmallVector<llvm::Value*, 8> sums);
+  void store_sums(const DotPlan& dot, llvm::ArrayRef<llvm::AllocaInst*> slots, int64_t sets,
+                  llvm::Value* m, llvm::Value* n_block, int64_t rows, int64_t columns);
   void dot_block(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
                  int64_t columns);
   void dot_block_short(const DotPlan& dot, llvm::Value* m, llvm::Value* n_block, int64_t rows,
