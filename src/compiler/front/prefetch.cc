@@ -120,10 +120,14 @@ llvm::SmallVector<tt::DotOp, 2> dots_in(scf::ForOp loop) {
   return dots;
 }
 
-// Leaves it to dot `place`, or the last one, to ask for a few lines at a time: a tile has a dot of
-// its own where it can, since several at once are too many as well.
+// Leaves it to dot `place`, or one behind that, to ask for a few lines at a time: a tile has a dot
+// of its own where it can, since several at once are too many as well. The dot is one that comes
+// after the address; without any, all is asked for where it stands.
 void spread_over(tt::LoadOp ahead, llvm::ArrayRef<tt::DotOp> dots, size_t place) {
-  ahead->moveBefore(dots[std::min(place, dots.size() - 1)]);
+  place = std::min(place, dots.size() - 1);
+  while (place < dots.size() && dots[place]->isBeforeInBlock(ahead)) ++place;
+  if (place == dots.size()) return;
+  ahead->moveBefore(dots[place]);
   ahead->setAttr("spread", mlir::UnitAttr::get(ahead.getContext()));
 }
 

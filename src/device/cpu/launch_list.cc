@@ -49,9 +49,9 @@ LaunchList::Launch LaunchList::launch_of(const ListedLaunch& listed,
 
 void LaunchList::add(const ListedLaunch& launch, std::span<void* const> scratch) {
   NEREID_CHECK(launch.args.size() <= kMostArgs, "{} arguments", launch.args.size());
-  if (launches_.size() == launches_.capacity() ||
-      args_.size() + launch.args.size() > args_.capacity())
-    finish();
+  const bool full =
+      launches_.size() == WorkerPool::kMostWorks || args_.size() + launch.args.size() > kMostArgs;
+  if (full) finish();
   if (launches_.empty()) pool_.begin();
   Launch& added = launches_.emplace_back(launch_of(launch, scratch));
   added.args = args_.data() + args_.size();

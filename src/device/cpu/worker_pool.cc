@@ -101,6 +101,7 @@ WorkerPool::~WorkerPool() {
 uint32_t WorkerPool::helpers_for(std::span<const PoolWork> works) const {
   uint32_t most = 0;
   for (const PoolWork& work : works) {
+    NEREID_CHECK(work.chunk > 0, "chunks of nothing");
     if (work.count > 0) most = std::max(most, (work.count - 1) / work.chunk);
   }
   return std::min(static_cast<uint32_t>(threads_.size()), most);
