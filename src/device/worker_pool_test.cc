@@ -130,27 +130,16 @@ TEST(WorkerPool, WorksInARowWaitForEachOther) {
     for (int round = 0; round < 300; ++round) {
       std::vector<Step> steps(random() % 12);
       const std::vector<PoolWork> works = works_of(steps, random);
-      if (round % 2 == 0) {
-        pool->run(works);
-      } else {
-        pool->begin();
-        for (const PoolWork& work : works) {
-          if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
-          pool->add(work);
-        }
-        pool->finish();
+      pool->begin();
+      for (const PoolWork& work : works) {
+        const bool late = round % 2 == 1 && random() % 8 == 0;
+        if (late) std::this_thread::sleep_for(std::chrono::microseconds(50));
+        pool->add(work);
       }
+      pool->finish();
       expect_in_a_row(steps, works);
     }
   }
-}
-
-TEST(WorkerPool, MoreWorksThanAreListedAtOnce) {
-  std::mt19937 random(12);
-  std::vector<Step> steps(2 * WorkerPool::kMostWorks + 3);
-  const std::vector<PoolWork> works = works_of(steps, random);
-  make_pool(2)->run(works);
-  expect_in_a_row(steps, works);
 }
 
 TEST(WorkerPool, OthersBeginBeforeAllIsListed) {
@@ -184,11 +173,11 @@ TEST(WorkerPool, WhoWaitsAsksForTheNextMemory) {
     EXPECT_EQ(part, asked.load());
     return ++asked < 3;
   };
-  const std::vector<PoolWork> works = {
-      {.run = hold, .count = 2, .chunk = 1},
-      {.run = nothing, .prefetch = ask, .count = 2, .chunk = 1},
-  };
-  make_pool(2)->run(works);
+  auto pool = make_pool(2);
+  pool->begin();
+  pool->add({.run = hold, .count = 2, .chunk = 1});
+  pool->add({.run = nothing, .prefetch = ask, .count = 2, .chunk = 1});
+  pool->finish();
   EXPECT_EQ(asked.load(), 3u);
 }
 

@@ -98,29 +98,19 @@ WorkerPool::~WorkerPool() {
 }
 
 // How many workers could find a range.
-uint32_t WorkerPool::helpers_for(std::span<const PoolWork> works) const {
-  uint32_t most = 0;
-  for (const PoolWork& work : works) {
-    NEREID_CHECK(work.chunk > 0, "chunks of nothing");
-    if (work.count > 0) most = std::max(most, (work.count - 1) / work.chunk);
-  }
-  return std::min(static_cast<uint32_t>(threads_.size()), most);
+uint32_t WorkerPool::helpers_for(const PoolWork& work) const {
+  NEREID_CHECK(work.chunk > 0, "chunks of nothing");
+  const uint32_t others = work.count > 0 ? (work.count - 1) / work.chunk : 0;
+  return std::min(static_cast<uint32_t>(threads_.size()), others);
 }
 
-void WorkerPool::run(std::span<const PoolWork> works) {
-  const uint32_t helpers = helpers_for(works);
-  if (helpers == 0) {
-    for (const PoolWork& work : works) {
-      if (work.count > 0) work.run(work.context, 0, 0, work.count);
-    }
-    return;
-  }
-  while (!works.empty()) {
-    const size_t now = std::min<size_t>(works.size(), kMostWorks);
+void WorkerPool::run(const PoolWork& work) {
+  if (const uint32_t helpers = helpers_for(work); helpers > 0) {
     open(helpers);
-    for (const PoolWork& work : works.first(now)) add(work);
+    add(work);
     finish();
-    works = works.subspan(now);
+  } else if (work.count > 0) {
+    work.run(work.context, 0, 0, work.count);
   }
 }
 

@@ -17,7 +17,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <thread>
 #include <vector>
 
@@ -54,13 +53,10 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // Returns when all of it has run. One thread at a time, not from within a run.
-  void run(const PoolWork& work) { run(std::span(&work, 1)); }
+  void run(const PoolWork& work);
 
-  // The same for works of which each begins when the one before has run.
-  void run(std::span<const PoolWork> works);
-
-  // The same one by one: other threads begin while the caller, which takes part in `finish`, still
-  // adds works, at most kMostWorks of them.
+  // The same for works of which each begins when the one before has run, at most kMostWorks of
+  // them: other threads begin while the caller, which takes part in `finish`, still adds works.
   static constexpr uint32_t kMostWorks = 1024;
   void begin() { open(static_cast<uint32_t>(threads_.size())); }
   void add(const PoolWork& work);
@@ -84,7 +80,7 @@ class WorkerPool {
   void worker_main(uint32_t worker);
   uint64_t wait_for_launch(uint32_t seen);
   bool join(uint64_t state);
-  uint32_t helpers_for(std::span<const PoolWork> works) const;
+  uint32_t helpers_for(const PoolWork& work) const;
   void open(uint32_t helpers);
   void run_works(uint32_t worker);
   bool wait_until_listed(uint32_t at) const;
