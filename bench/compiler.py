@@ -32,6 +32,7 @@ from emit_ttir import emit_ttir  # noqa: E402
 from run import KernelInfo, compile_ttir  # noqa: E402
 
 from kernels import expr, objects, registry, targets, ttir  # noqa: E402
+from kernels.activation_codes import pair_words  # noqa: E402
 from kernels.dtypes import DTYPES, narrow  # noqa: E402
 from kernels.spec import Ptr  # noqa: E402
 
@@ -96,6 +97,8 @@ def slot(value: Any) -> int:
 
 
 TRITON = {"f32": "fp32", "bf16": "bf16"}
+# Targets that add up products of bytes in one instruction: src/device/target.cc.
+PAIRED = ("cpu:znver4", "cpu:sapphirerapids", "cpu:cooperlake", "cpu:cascadelake")
 
 
 def from_function(
@@ -222,18 +225,24 @@ def decode_attention(dtype: str, sequences: int, context: int, target: str) -> W
 
 
 def quantised_row(bits: int, n: int, k: int, target: str) -> Work:
-    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 with signs (8 bits) have them, without pairs."""
+    """One row of codes through weights as Q4_1 (4 bits) and Q8_0 (8 bits) have them on this target: with scales in pairs
+    where it has instructions for them, else 8 bits with signs and scales in f16."""
+    paired = target in PAIRED
     has_min = int(bits == 4)
     key = {
-        "x_dtype": "i8", "out_dtype": "f32", "paired_out": 0, "terms": 1, "second_from": 0, "octaves": 1, "bits": bits, "code_dtype": "u8" if has_min else "i8",
-        "zero": 0, "group": 32, "scale_dtype": "f16", "has_min": has_min, "n": n, "k": k, "x_stride": k,
+        "x_dtype": "i8", "out_dtype": "f32", "paired_out": 0, "terms": 1, "second_from": 0, "octaves": 1, "bits": bits,
+        "code_dtype": "u8" if has_min or paired else "i8", "zero": 128 if bits == 8 and paired else 0, "group": 32,
+        "scale_dtype": "i32" if paired else "f16", "has_min": has_min, "n": n, "k": k, "x_stride": k,
         "out_stride": n, "has_bias": 0, "residual": 0, "gate": 0,
     }  # fmt: skip
-    groups = (n // 32, k // 32, 32)
+    panels, groups = n // 32, k // 32
+    scales = ("i32", panels, groups // 2 + 1, 32) if paired else ("f16", panels, groups, 32)
+    mins = ("i32", panels, groups // 2, 32) if paired else scales
     args = {
-        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, k // 32), "x_sums": array("f32", 1, k // 32 * 2), "x_pairs": None,
-        "codes": array("i32", n // 32, k * bits // 32, 32), "scales": array("f16", *groups),
-        "mins": array("f16", *groups) if has_min else None, "out": array("f32", 1, n), "rows": 1,
+        "x": array("i8", 1, 1, k), "x_scales": array("f32", 1, groups), "x_sums": array("f32", 1, groups * 2),
+        "x_pairs": array("i32", 1, pair_words(groups, 1)) if paired else None,
+        "codes": array("i32", panels, k * bits // 32, 32), "scales": array(*scales), "mins": array(*mins) if has_min else None,
+        "out": array("f32", 1, n), "rows": 1,
     }  # fmt: skip
     return from_declaration(f"int{bits} row {n} x {k}", "linear", key, args, target, {})
 

@@ -181,6 +181,12 @@ class Timer {
 
   Status sequence(const Candidate& one, const Arrays& arrays) {
     NEREID_RETURN_IF_ERROR(device_.begin_sequence());
+    const Status launched = launch_all(one, arrays);
+    const Status ended = device_.end_sequence();
+    return launched ? ended : launched;
+  }
+
+  Status launch_all(const Candidate& one, const Arrays& arrays) {
     LaunchParams launch = one.launch;
     for (int turn = 0; turn < one.launches; ++turn) {
       const std::vector<uint64_t> args =
@@ -188,7 +194,7 @@ class Timer {
       launch.args = args;
       NEREID_RETURN_IF_ERROR(device_.launch(launch));
     }
-    return device_.end_sequence();
+    return {};
   }
 
   Device& device_;

@@ -301,7 +301,7 @@ def encode_rows_reference(key, args):
 
 def planes_for(rows: int, dim: int, terms: int = 1, apart: int = 0, paired: int = 0) -> dict[str, np.ndarray | None]:
     return {
-        "pairs": np.zeros((rows, (dim // GROUP * 3 + 1) * terms), np.int32) if paired else None,
+        "pairs": np.zeros((rows, pair_words(dim // GROUP, terms)), np.int32) if paired else None,
         "codes": np.full((rows, terms * dim + apart), -5, np.int8),
         "scales": np.full((rows, dim // GROUP), 3.0, np.float32),
         "sums": np.full((rows, (1 + terms) * (dim // GROUP)), 3.0, np.float32),

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from kernels.dtypes import round_to
-from kernels.spec import F32, I32, I64, Case, Cost, DType, Int, Kernel, Ptr, Tolerance
+from kernels.spec import F32, I64, Case, Cost, DType, Kernel, Ptr, Tolerance
 
 
 @triton.jit

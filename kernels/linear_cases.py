@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kernels import quant_reference
-from kernels.activation_codes import CODE_TOLERANCE, encode, planes_for, sums_tolerance
+from kernels.activation_codes import CODE_TOLERANCE, encode, pair_words, planes_for, sums_tolerance
 from kernels.dtypes import round_to
 from kernels.linear_reference import GATE_GELU_ERF, GATE_GELU_TANH, GATE_SILU, weight_from_planes
 from kernels.pair_rows import begun_pairs, pair_rows
@@ -65,7 +65,7 @@ def _case(rng, name, weight, rows, n, k, x_dtype="f32", out_dtype="f32", gate=0,
         planes = planes_for(rows + 1, n)
         args |= {"out": planes["codes"], "out_scales": planes["scales"]}
         if paired_out:
-            args["out_pairs"] = np.full((rows + 1, n // 32 * 3 + 1), 5, np.int32)
+            args["out_pairs"] = np.full((rows + 1, pair_words(n // 32, 1)), 5, np.int32)
         else:
             args["out_sums"] = planes["sums"]
     args["rows"] = rows

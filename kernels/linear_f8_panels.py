@@ -19,7 +19,7 @@ from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
 
 @triton.jit
 def _rows_times_panel(
-    x, codes, scales, row, row_inside, panel, rows,
+    x, codes, scales, row, row_inside, panel,
     n: tl.constexpr, k: tl.constexpr, scale_rows: tl.constexpr, group: tl.constexpr, BLOCK_K: tl.constexpr,
     FULL: tl.constexpr,
 ):  # fmt: skip
@@ -63,18 +63,18 @@ def linear_f8_panels_kernel(
     row = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = row < rows
     if BLOCK_M == 1 or (pid % blocks_m + 1) * BLOCK_M <= rows:
-        acc = _rows_times_panel(x, codes, scales, row, row_inside, panel, rows, n, k, scale_rows, group, BLOCK_K, True)
+        acc = _rows_times_panel(x, codes, scales, row, row_inside, panel, n, k, scale_rows, group, BLOCK_K, True)
         up = acc
         if gate != 0:
             up = _rows_times_panel(
-                x, codes2, scales2, row, row_inside, panel, rows, n, k, scale_rows, group, BLOCK_K, True
+                x, codes2, scales2, row, row_inside, panel, n, k, scale_rows, group, BLOCK_K, True
             )
     else:
-        acc = _rows_times_panel(x, codes, scales, row, row_inside, panel, rows, n, k, scale_rows, group, BLOCK_K, False)
+        acc = _rows_times_panel(x, codes, scales, row, row_inside, panel, n, k, scale_rows, group, BLOCK_K, False)
         up = acc
         if gate != 0:
             up = _rows_times_panel(
-                x, codes2, scales2, row, row_inside, panel, rows, n, k, scale_rows, group, BLOCK_K, False
+                x, codes2, scales2, row, row_inside, panel, n, k, scale_rows, group, BLOCK_K, False
             )
     column = (panel * 32).to(tl.int32) + tl.arange(0, 32)
     acc = gated(acc, up, bias, column, n, has_bias, gate)

@@ -9,7 +9,7 @@ from kernels.activation_codes import SECOND, encode
 from kernels.pair_rows import begun_pairs
 from kernels.scale_pairs import scales_of_pairs
 
-GATE_NONE, GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 0, 1, 2, 3
+GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF = 1, 2, 3
 
 
 def weight_from_planes(key, codes, scales, mins) -> np.ndarray:

@@ -45,7 +45,7 @@ def pair_rows_kernel(scales, pairs, rows, dim: tl.constexpr, bits: tl.constexpr,
 def begun_pairs(codes: np.ndarray) -> np.ndarray:
     """i32 [rows, pair_words], of which a linear layer fills in [rows, groups]; the rest is 0."""
     groups = codes.astype(np.int32).reshape(codes.shape[0], -1, 32)
-    out = np.zeros((groups.shape[0], groups.shape[1] * 3 + 1), np.int32)
+    out = np.zeros((groups.shape[0], pair_words(groups.shape[1], 1)), np.int32)
     out[:, : groups.shape[1]] = groups.sum(axis=2) + (np.abs(groups).sum(axis=2) << 16)
     return out
 
@@ -95,7 +95,7 @@ def pair_rows_cases():
             key={"dim": dim, "bits": bits},
             args={
                 "scales": scales.astype(np.float32),
-                "pairs": np.concatenate([begun, np.full((1, dim // 32 * 3 + 1), 5, np.int32)]),
+                "pairs": np.concatenate([begun, np.full((1, pair_words(dim // 32, 1)), 5, np.int32)]),
                 "rows": rows,
             },
             # The unit's last bit may differ.

@@ -17,7 +17,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.spec import I32, Case, Cost, DType, Flag, Int, Kernel, Ptr, Tolerance
+from kernels.spec import I32, Case, Cost, DType, Flag, Int, Kernel, Ptr
 
 MOST_GROUPS = 18
 LARGEST = tl.constexpr(3640.0)  # times 32512 and MOST_GROUPS: less than 2^31

@@ -47,7 +47,7 @@ void add_compile(CLI::App& app, Environment& environment) {
   command->add_option(
       "--target", flags->target,
       "cpu:native, cpu:znver4, cpu:x86-64-v4, cpu:x86-64-v3, ..., cuda:90, hip:gfx942, ... (a "
-      "wrong one names all GPUs); default: what this machine's processor runs best");
+      "wrong one names all of its kind); default: what this machine's processor runs best");
   command->add_option("-o,--out", flags->out, "Where to write the pack; default: the cache");
   add_model_option(*command, flags->model);
   add_dtype_option(*command, flags->model);

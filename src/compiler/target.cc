@@ -32,8 +32,6 @@ std::unique_ptr<llvm::MCSubtargetInfo> find_subtarget(const std::string& triple_
 void fill_x86(const std::set<std::string>& enabled, TargetInfo& info) {
   auto has = [&](const char* feature) { return enabled.contains(feature); };
   info.arch = Arch::kX86_64;
-  info.has_fma = has("fma");
-  info.has_f16c = has("f16c");
   info.has_avx512f = has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl");
   info.has_bf16_dot = info.has_avx512f && has("avx512bf16");
   info.has_avx2 = has("avx2");
@@ -46,8 +44,6 @@ void fill_arm(const std::set<std::string>& enabled, TargetInfo& info) {
   info.arch = Arch::kAArch64;
   info.has_bf16_dot = enabled.contains("bf16");
   info.has_int8_dot = enabled.contains("dotprod");
-  info.has_fma = true;
-  info.has_f16c = true;
   info.vector_bytes = 16;
   info.vector_registers = 32;
 }

@@ -10,7 +10,7 @@
 
 namespace nereid {
 
-enum class Arch { kX86_64, kAArch64, kRiscv64 };
+enum class Arch { kX86_64, kAArch64 };
 
 struct TargetInfo {
   std::string name;      // as the user wrote it: "native", "znver4", "x86-64-v3"
@@ -20,8 +20,6 @@ struct TargetInfo {
   Arch arch = Arch::kX86_64;
   int vector_bytes = 32;  // widest vector that is worth using: 64 (AVX-512), 32 (AVX2), 16 (NEON)
   int vector_registers = 16;  // architectural vector registers of that width
-  bool has_fma = false;
-  bool has_f16c = false;      // f16 <-> f32 conversions in hardware
   bool has_avx512f = false;   // with BW, DQ, VL: masks in registers, masked loads and stores
   bool has_avx2 = false;      // vpmaddubsw and vpmaddwd on 256-bit vectors
   bool has_bf16_dot = false;  // vdpbf16ps and vcvtneps2bf16 on 512-bit vectors; bfdot and bfcvtn

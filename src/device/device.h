@@ -96,9 +96,9 @@ class Device {
   virtual Status launch(const LaunchParams& params) = 0;
 
   // Launches between the two may reach the device together, when the sequence ends; in between only
-  // `launch` and `load` may be called. A sequence of the same launches on the same memory that
-  // comes again and again costs little more than one launch. An error of a launch may show when the
-  // sequence ends.
+  // `launch`, `load`, `alloc` and an `upload` to memory that no launch of the sequence uses yet may
+  // be called. A sequence of the same launches on the same memory that comes again and again costs
+  // little more than one launch. An error of a launch may show when the sequence ends.
   virtual Status begin_sequence() { return {}; }
   virtual Status end_sequence() { return {}; }
 

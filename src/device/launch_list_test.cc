@@ -53,5 +53,22 @@ TEST(LaunchList, MoreArgumentsThanAreListedAtOnce) {
   expect_each_in_turn<4000>(20);
 }
 
+TEST(LaunchList, RunsAllBeforeItIsGone) {
+  auto pool = WorkerPool::create({.num_threads = 3});
+  ASSERT_TRUE(pool);
+  Order now;
+  order = &now;
+  constexpr uint64_t kLaunches = 50;
+  const std::vector<void*> scratch(3);
+  {
+    LaunchList list(**pool);
+    for (uint64_t at = 0; at < kLaunches; ++at) {
+      list.add({.run = expect_turn<1>, .programs = kPrograms, .args = {&at, 1}}, scratch);
+    }
+  }
+  EXPECT_EQ(now.ran.load(), kLaunches * kPrograms);
+  EXPECT_FALSE(now.wrong.load());
+}
+
 }  // namespace
 }  // namespace nereid

@@ -2,8 +2,13 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 namespace nereid {
+
+// All that the cpu driver of some machine runs. Code for other processors can be compiled, but no
+// device takes a pack of it: each takes one of these for its own.
+std::vector<std::string_view> all_cpu_targets();
 
 // Matrix products of bf16 values run at more than f32 speed there.
 bool target_is_fast_at_bf16(std::string_view target);

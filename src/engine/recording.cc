@@ -7,6 +7,7 @@
 
 #include "kernels/identity.h"
 #include "src/base/atomic_file.h"
+#include "src/base/json.h"
 #include "src/base/paths.h"
 #include "src/device/drivers.h"
 #include "src/device/target.h"
@@ -18,6 +19,14 @@ namespace {
 
 constexpr int32_t kDefaultMaxContext = 4096;
 constexpr int32_t kMaxBatch = 1024;
+
+// nereid-cc knows more processors, of which no machine would say that it is one.
+Status check_cpu_target(const std::string& target) {
+  const std::vector<std::string_view> known = all_cpu_targets();
+  if (!target.starts_with("cpu:") || std::ranges::find(known, target) != known.end()) return {};
+  return error("no device runs packs for {}, expected cpu:native or one of {}", printable(target),
+               fmt::join(known, ", "));
+}
 
 // Flags of `nereid compile` that change which variants are needed.
 std::string compile_flags(const LoadOptions& options) {
@@ -136,10 +145,12 @@ Result<std::string> compile_pack(const CompileOptions& options) {
     const Status possible = AtomicFile::check_target(options.out_path);
     if (!possible) return with_context(possible.error(), "--out");
   }
+  const bool native = options.target.empty() || options.target == "cpu:native";
+  if (!native) NEREID_RETURN_IF_ERROR(check_cpu_target(options.target));
   NEREID_TRY(const auto source,
              open_model(options.load.model_path, {.dummy_format = options.load.dummy_format}));
   DeviceInfo device;
-  if (options.target.empty() || options.target == "cpu:native") {
+  if (native) {
     NEREID_TRY(const auto here, create_device("cpu"));
     device = here->info();
   } else {

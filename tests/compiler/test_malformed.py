@@ -192,11 +192,71 @@ MALFORMED = {
 }
 
 
-def run_compiler(compiler: Path, text: str, folder: Path) -> subprocess.CompletedProcess:
+def stored(element: str, *lines: str, size: int = 16) -> str:
+    """A kernel that stores the tensor %v of so many such elements, so that it is not left out."""
+    return body(
+        "%a = tt.splat %f : f32 -> tensor<16xf32>", "%i = tt.splat %n : i32 -> tensor<16xi32>", *lines,
+        f"%p = tt.splat %x : !tt.ptr<{element}> -> tensor<{size}x!tt.ptr<{element}>>",
+        f"tt.store %p, %v : tensor<{size}x!tt.ptr<{element}>>",
+        args=f"%x: !tt.ptr<{element}>, %n: i32, %f: f32")
+
+
+def external(symbol: str, types: str, operands: str = "%a") -> str:
+    attributes = f'{{libname = "", libpath = "", pure = true, symbol = "{symbol}"}}'
+    return f"%v = tt.extern_elementwise {operands} {attributes} : {types}"
+
+
+F32, I32 = "tensor<16xf32>", "tensor<16xi32>"
+PAIR = f"%v = tt.pair_dot %i, %i, %i : {I32}"
+
+# What is found and expected, and for which processor.
+SAID = {
+    "extern_no_operands": (
+        stored("f32", external("__nv_expf", f"() -> {F32}", "")), "native", "has no operands, expected at least one"),
+    "extern_other_shape": (
+        stored("f32", external("__nv_expf", f"({F32}) -> tensor<8xf32>"), size=8),
+        "native", "of 'tensor<16xf32>' gives 'tensor<8xf32>', expected one shape"),
+    "extern_scalar_beside_tensor": (
+        stored("f32", external("__nv_powf", f"({F32}, f32) -> {F32}", "%a, %f")),
+        "native", "of 'f32' gives 'tensor<16xf32>', expected one shape"),
+    "extern_one_of_two": (
+        stored("f32", external("__nv_fdividef", f"({F32}) -> {F32}")), "native", "has 1 operands, expected 2"),
+    "extern_libm_one_of_two": (
+        stored("f32", external("__nv_powf", f"({F32}) -> {F32}")), "native", "has 1 operands, expected 2"),
+    "extern_two_of_one": (
+        stored("f32", external("__nv_expf", f"({F32}, {F32}) -> {F32}", "%a, %a")), "native", "has 2 operands, expected 1"),
+    "extern_of_integers": (
+        stored("f32", external("__nv_fdividef", f"({F32}, {I32}) -> {F32}", "%a, %i")),
+        "native", "takes tensor<16xi32> to tensor<16xf32>, expected f32 or f64 throughout"),
+    "extern_to_bf16": (
+        stored("bf16", external("__nv_exp", f"({F32}) -> tensor<16xbf16>")),
+        "native", "takes tensor<16xf32> to tensor<16xbf16>, expected f32 or f64 throughout"),
+    **{f"extern_{symbol}_{count}": (
+        stored("i32", external(symbol, f"({', '.join([I32] * count)}) -> {I32}", ", ".join(["%i"] * count))),
+        "native", f"external function '{symbol}' has no CPU version")
+       for symbol in ("pair_dot", "pair_scale") for count in (1, 3)},
+    "pair_of_two": (stored("i32", f"%v = tt.pair_dot %i, %i : {I32}"), "native", "expected ','"),
+    "pair_generic_of_two": (
+        stored("i32", f'%v = "tt.pair_scale"(%i, %i) : ({I32}, {I32}) -> {I32}'), "native", "expected 3 operands, but found 2"),
+    "pair_of_floats": (stored("f32", f"%v = tt.pair_dot %a, %a, %a : {F32}"), "native", "must be ranked tensor of 32-bit"),
+    "pair_other_shape": (
+        stored("i32", f'%v = "tt.pair_dot"(%i, %i, %i) : ({I32}, {I32}, {I32}) -> tensor<8xi32>', size=8),
+        "native", "requires the same type for all operands and results"),
+    "pair_on_arm": (stored("i32", PAIR), "neoverse-n1", "found target neoverse-n1, expected AVX2"),
+    "pair_before_avx2": (stored("i32", PAIR), "x86-64", "found target x86-64, expected AVX2"),
+    "math_to_bool": (
+        stored("i32", f"%b = math.isnan %a : {F32}", f"%v = arith.extui %b : tensor<16xi1> to {I32}"),
+        "native", "'math.isnan': this function is not supported"),
+    "math_with_integers": (
+        stored("f32", f"%v = math.fpowi %a, %i : {F32}, {I32}"), "native", "'math.fpowi': this function is not supported"),
+}
+
+
+def run_compiler(compiler: Path, text: str, folder: Path, *flags: str) -> subprocess.CompletedProcess:
     source, output = folder / "in.ttir", folder / "out.so"
     source.write_bytes(text.encode("utf-8", "surrogateescape"))
     output.unlink(missing_ok=True)
-    done = subprocess.run([str(compiler), str(source), "-o", str(output)], capture_output=True, text=True,
+    done = subprocess.run([str(compiler), str(source), "-o", str(output), *flags], capture_output=True, text=True,
                           errors="replace", timeout=60)
     if done.returncode != 0:
         left = [p.name for p in folder.iterdir() if p.name != "in.ttir"]
@@ -214,6 +274,28 @@ def assert_refused(done: subprocess.CompletedProcess) -> None:
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_input_is_refused(name: str, compiler: Path, tmp_path: Path) -> None:
     assert_refused(run_compiler(compiler, MALFORMED[name], tmp_path))
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_wrong_is_said(name: str, compiler: Path, tmp_path: Path) -> None:
+    text, processor, said = SAID[name]
+    done = run_compiler(compiler, text, tmp_path, "--cpu", processor)
+    assert_refused(done)
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("line, element, symbol", [
+    (external("__nv_powf", f"({F32}, {F32}) -> {F32}", "%a, %a"), "f32", "powf"),
+    (f"%v = math.powf %a, %a : {F32}", "f32", "powf"),
+    (external("__nv_fdividef", f"({F32}, {F32}) -> {F32}", "%a, %a"), "f32", ""),
+    (PAIR, "i32", ""),
+])  # fmt: skip
+def test_the_same_without_mistakes_compiles(
+    line: str, element: str, symbol: str, compiler: Path, tmp_path: Path
+) -> None:
+    done = run_compiler(compiler, stored(element, line), tmp_path, "--cpu", "x86-64-v3")
+    assert done.returncode == 0, done.stderr
+    assert symbol.encode() + b"\0" in (tmp_path / "out.so").read_bytes()
 
 
 def test_the_good_one_compiles(compiler: Path, tmp_path: Path) -> None:

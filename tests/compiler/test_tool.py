@@ -64,9 +64,11 @@ def test_text_outputs(compiler: Path, add: Path, kind: str, mark: str) -> None:
     assert mark in run(compiler, add, "--emit", kind).stdout
 
 
-def test_emitted_ttir_compiles_again(compiler: Path, add: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again.ttir"
-    again.write_text(run(compiler, add, "--emit", "ttir").stdout)
+@pytest.mark.parametrize("case", ["add_fp32", "pairs_4x32_16_0_1_16384_15"])
+def test_emitted_ttir_compiles_again(compiler: Path, tmp_path: Path, case: str) -> None:
+    source, again = tmp_path / "once.ttir", tmp_path / "again.ttir"
+    source.write_text(ttir_of(case))
+    again.write_text(run(compiler, source, "--emit", "ttir").stdout)
     assert run(compiler, again, "-o", tmp_path / "a.so").returncode == 0
 
 

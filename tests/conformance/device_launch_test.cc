@@ -105,6 +105,31 @@ TEST_P(DeviceTest, ScratchGrowsAfterASequence) {
   EXPECT_EQ(get<float>(*device_, out, 64), std::vector<float>(64, 1.0f));
 }
 
+TEST_P(DeviceTest, ClosedWithinASequence) {
+  for (int round = 0; round < 20; ++round) {
+    auto device = open();
+    const LoadedKernel* kernel = load(*device, image("axpy", 4));
+    const size_t n = 20'000;
+    const DevicePtr x = *device->alloc(n * 4);
+    ASSERT_TRUE(device->begin_sequence());
+    for (int at = 0; at < 10; ++at) {
+      ASSERT_TRUE(axpy(*device, kernel, {.x = x, .out = x, .n = static_cast<int32_t>(n), .a = 1}));
+    }
+  }
+}
+
+TEST_P(DeviceTest, WhatASequenceForbidsIsABug) {
+  const DevicePtr x = *device_->alloc(4);
+  ASSERT_TRUE(device_->begin_sequence());
+  EXPECT_DEATH((void)device_->begin_sequence(), "a sequence within a sequence");
+  EXPECT_DEATH(device_->free(x), "free within a sequence");
+  std::vector<std::byte> bytes(4);
+  EXPECT_DEATH((void)device_->download(bytes, x), "download within a sequence");
+  ASSERT_TRUE(device_->end_sequence());
+  ASSERT_TRUE(device_->download(bytes, x));
+  device_->free(x);
+}
+
 TEST_P(DeviceTest, EveryProgramOnce) {
   const LoadedKernel* kernel = load(*device_, image("count_programs", 1));
   for (const KernelDecl* decl : {&CountPrograms::decl(), &CountPrograms::uneven_decl()}) {

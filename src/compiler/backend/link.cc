@@ -78,9 +78,7 @@ Status link_shared_object(const std::vector<std::string>& objects, const TargetI
     files.push_back(std::move(file));
   }
   NEREID_TRY(TemporaryFile result, TemporaryFile::create(beside, ""));
-  const char* emulation = target.arch == Arch::kAArch64   ? "aarch64linux"
-                          : target.arch == Arch::kRiscv64 ? "elf64lriscv"
-                                                          : "elf_x86_64";
+  const char* emulation = target.arch == Arch::kAArch64 ? "aarch64linux" : "elf_x86_64";
   std::vector<const char*> arguments = {
       "ld.lld",      "-shared", "-m",          emulation, "--build-id=none",    "--hash-style=gnu",
       "--threads=1", "-z",      "noexecstack", "-o",      result.path().c_str()};

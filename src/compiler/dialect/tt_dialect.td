@@ -147,6 +147,7 @@ def TT_I4 : I<4>;
 def TT_Int : AnyTypeOf<[I1, TT_I4, I8, I16, I32, I64], "integer">;
 def TT_IntTensor : RankedTensorOf<[TT_Int]>;
 def TT_IntLike : AnyTypeOf<[TT_Int, TT_IntTensor]>;
+def TT_I32Tensor : RankedTensorOf<[I32]>;
 def TT_I64Like : AnyTypeOf<[I64, RankedTensorOf<[I64]>]>;
 def TT_F32Like : AnyTypeOf<[F32, RankedTensorOf<[F32]>]>;
 def TT_Ptr : DialectType<Triton_Dialect, CPred<"::mlir::isa<::mlir::triton::PointerType>($_self)">,

@@ -65,6 +65,21 @@ def TT_MulhiUIOp : TT_ElementwiseOp<"mulhiui"> {
   let assemblyFormat = "$x `,` $y attr-dict `:` type($x)";
 }
 
+//===-- Not of Triton's dialect: made by front/pair_products.cc -------------===//
+// Words of two 16-bit numbers, the lower one in the lower half of `low`, the higher one in the upper
+// half of `high`.
+class TT_PairOp<string mnemonic> : TT_ElementwiseOp<mnemonic> {
+  let arguments = (ins TT_I32Tensor:$low, TT_I32Tensor:$high, TT_I32Tensor:$words);
+  let results = (outs TT_I32Tensor:$result);
+  let assemblyFormat = "$low `,` $high `,` $words attr-dict `:` type($result)";
+}
+
+// Lower number * lower half of `words` + higher number * upper half.
+def TT_PairDotOp : TT_PairOp<"pair_dot">;
+
+// Words of both products with the halves of `words`, times 2^-15 and rounded.
+def TT_PairScaleOp : TT_PairOp<"pair_scale">;
+
 //===-- Shape ---------------------------------------------------------------===//
 // start, start + 1, ... end - 1
 def TT_MakeRangeOp : TT_Op<"make_range", [Pure]> {
@@ -276,6 +291,7 @@ def TT_ExternElementwiseOp : TT_Op<"extern_elementwise", [
                        StrAttr:$symbol, BoolAttr:$pure);
   let results = (outs TT_Type:$result);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, $result)";
+  let hasVerifier = 1;
 }
 
 def TT_ElementwiseInlineAsmOp : TT_Op<"elementwise_inline_asm", [

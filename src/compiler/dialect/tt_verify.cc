@@ -176,6 +176,14 @@ LogicalResult HistogramOp::verify() {
   return success();
 }
 
+LogicalResult ExternElementwiseOp::verify() {
+  if (getSrcs().empty()) return emitOpError("has no operands, expected at least one");
+  for (Type type : getSrcs().getTypes())
+    if (failed(verifyCompatibleShape(type, getType())))
+      return emitOpError() << "of " << type << " gives " << getType() << ", expected one shape";
+  return success();
+}
+
 LogicalResult PrintOp::verify() {
   if (getIsSigned().size() != getArgs().size())
     return emitOpError("has another number of isSigned flags than of arguments");

@@ -3,8 +3,8 @@
 //
 //   low(a) * low(w) + low(b) * high(w)      low(v) = (v << 16) >> 16, high(v) = v >> 16
 //
-// becomes `pair_dot(a, b << 16, w)`, and where both a and b are (low(v) * part + 16384) >> 15, for
-// the two halves of one word of parts, `pair_scale` makes them, with vpmulhrsw.
+// becomes `tt.pair_dot a, b << 16, w`, and where both a and b are (low(v) * part + 16384) >> 15,
+// for the two halves of one word of parts, `tt.pair_scale` makes them, with vpmulhrsw.
 #include "src/compiler/dialect/tt.h"
 #include "src/compiler/front/rewrite.h"
 
@@ -64,10 +64,11 @@ class Rewriter {
 
   Value dot(Pair pair) {
     if (auto scaled = match_scaled(pair)) {
-      const Value both = call("pair_scale", {scaled->low, shifted_up(scaled->high), scaled->words});
-      return call("pair_dot", {both, both, pair.words});
+      const Value both =
+          make<tt::PairScaleOp>(scaled->low, shifted_up(scaled->high), scaled->words);
+      return make<tt::PairDotOp>(both, both, pair.words);
     }
-    return call("pair_dot", {pair.low, shifted_up(pair.high), pair.words});
+    return make<tt::PairDotOp>(pair.low, shifted_up(pair.high), pair.words);
   }
 
  private:
@@ -92,11 +93,10 @@ class Rewriter {
     return tt::BroadcastOp::create(builder_, op_.getLoc(), op_.getType(), value);
   }
 
-  Value call(llvm::StringRef name, std::initializer_list<Value> operands) {
-    llvm::SmallVector<Value, 3> wide;
-    for (Value operand : operands) wide.push_back(widened(operand));
-    return tt::ExternElementwiseOp::create(builder_, op_.getLoc(), op_.getType(), wide, "", "",
-                                           name, true);
+  template <typename PairOp>
+  Value make(Value low, Value high, Value words) {
+    return PairOp::create(builder_, op_.getLoc(), op_.getType(), widened(low), widened(high),
+                          widened(words));
   }
 
   arith::AddIOp op_;

@@ -24,7 +24,8 @@ namespace scf = mlir::scf;
 namespace arith = mlir::arith;
 
 constexpr int64_t kSmallestTileBytes = 1024;
-constexpr int64_t kStreamBytes = 16384;      // beyond what is in flight out of order anyway
+constexpr int64_t kStreamBytes = 16384;      // of rows that share a stream: what the next ones need
+constexpr int64_t kRowStreamBytes = 4096;    // of one row: no further than processors look ahead
 constexpr int64_t kSpreadTileBytes = 2048;   // more than is in flight: over a dot
 constexpr int64_t kSpreadStreamBytes = 256;  // of a stream, whose loads come in a row
 constexpr int64_t kParts = 4;                // of a tile, asked for at different places
@@ -181,6 +182,14 @@ mlir::Value base_of(mlir::Value address) {
 // Bytes of each stream, by its base.
 using StreamBytes = llvm::MapVector<mlir::Value, int64_t>;
 
+// What one row is multiplied with is read once; of more, tiles of rows find it in a core's own
+// cache, and meanwhile what the next ones need can come from further on.
+bool multiplies_one_row(llvm::ArrayRef<tt::DotOp> dots) {
+  return llvm::all_of(dots, [](tt::DotOp dot) {
+    return mlir::cast<mlir::RankedTensorType>(dot.getType()).getDimSize(0) == 1;
+  });
+}
+
 // The streams of a loop advance together: by as many iterations as the widest needs. Returns by how
 // many bytes each is asked for ahead.
 StreamBytes prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams, int64_t step) {
@@ -190,11 +199,12 @@ StreamBytes prefetch_streams(scf::ForOp loop, llvm::ArrayRef<tt::LoadOp> streams
     widest = std::max(widest, bytes[base_of(load.getPtr())] += tile_bytes(load));
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(loop.getBody());
   mlir::Location at = loop.getLoc();
-  const int64_t iterations = std::max<int64_t>(1, kStreamBytes / widest);
+  const auto dots = dots_in(loop);
+  const int64_t most = multiplies_one_row(dots) ? kRowStreamBytes : kStreamBytes;
+  const int64_t iterations = std::max<int64_t>(1, most / widest);
   for (auto& [base, ahead] : bytes) ahead *= iterations;
   mlir::Value distance = constant_like(builder, at, loop.getInductionVar(), iterations * step);
   mlir::Value later = arith::AddIOp::create(builder, at, loop.getInductionVar(), distance);
-  const auto dots = dots_in(loop);
   size_t place = 0;
   for (tt::LoadOp load : streams) {
     std::optional<Slice> slice = slice_of(load.getPtr(), loop);

@@ -26,8 +26,8 @@ mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 // an instruction takes them so.
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
 
-// Products of 16-bit halves of words and their sums as calls of pair_dot and pair_scale
-// (lower/pair_ops.cc), on x86 with AVX2.
+// Products of 16-bit halves of words and their sums as tt.pair_dot and tt.pair_scale, on x86 with
+// AVX2.
 void combine_pair_products(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
 
 // Adds tt.loads with the attribute `prefetch`, which ask for what a later iteration of a loop

@@ -67,6 +67,7 @@ Value* Emitter::emit_elementwise(mlir::Operation* op, llvm::ArrayRef<Value*> x, 
   if (mlir::isa<arith::SelectOp>(op)) return builder_.CreateSelect(x[0], x[1], x[2]);
   if (mlir::isa<arith::CmpIOp, arith::CmpFOp>(op)) return emit_compare(op, x[0], x[1]);
   if (auto external = mlir::dyn_cast<tt::ExternElementwiseOp>(op)) return emit_extern(external, x);
+  if (mlir::isa<tt::PairDotOp, tt::PairScaleOp>(op)) return emit_pair_op(op, x);
   if (mlir::isa<arith::ExtSIOp, arith::ExtUIOp, arith::TruncIOp, arith::ExtFOp, arith::TruncFOp,
                 arith::SIToFPOp, arith::UIToFPOp, arith::FPToSIOp, arith::FPToUIOp,
                 arith::BitcastOp, arith::IndexCastOp, arith::IndexCastUIOp, tt::BitcastOp,

@@ -172,7 +172,7 @@ class Emitter {
   llvm::Value* emit_wide_math(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_extern(mlir::triton::ExternElementwiseOp op, llvm::ArrayRef<llvm::Value*> x);
   // pair_ops.cc
-  llvm::Value* emit_pair_op(llvm::StringRef name, llvm::ArrayRef<llvm::Value*> x);
+  llvm::Value* emit_pair_op(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_compare(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_divide(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_variable_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);

@@ -31,8 +31,8 @@ bool is_elementwise_op(mlir::Operation* op) {
   llvm::StringRef dialect = op->getName().getDialectNamespace();
   if (dialect == "arith" || dialect == "math") return true;
   return mlir::isa<tt::AddPtrOp, tt::BitcastOp, tt::FpToFpOp, tt::ClampFOp, tt::PreciseSqrtOp,
-                   tt::PreciseDivFOp, tt::ApproxDivFOp, tt::MulhiUIOp, tt::IntToPtrOp,
-                   tt::PtrToIntOp>(op) ||
+                   tt::PreciseDivFOp, tt::ApproxDivFOp, tt::MulhiUIOp, tt::PairDotOp,
+                   tt::PairScaleOp, tt::IntToPtrOp, tt::PtrToIntOp>(op) ||
          (mlir::isa<tt::ExternElementwiseOp>(op) &&
           mlir::cast<tt::ExternElementwiseOp>(op).getPure());
 }

@@ -1,11 +1,10 @@
-// pair_dot and pair_scale, which front/pair_products.cc makes: numbers of 16 bits two to a word,
-// the lower one in the lower half of the first operand, the higher one in the upper half of the
-// second.
+// tt.pair_dot and tt.pair_scale, which front/pair_products.cc makes, by x86's own instructions.
 #include "llvm/IR/IntrinsicsX86.h"
 #include "src/compiler/lower/emitter.h"
 
 namespace nereid::lower {
 
+namespace tt = mlir::triton;
 using llvm::Value;
 
 namespace {
@@ -22,12 +21,10 @@ constexpr Instruction kScale = {llvm::Intrinsic::x86_avx512_pmul_hr_sw_512,
 
 }  // namespace
 
-// pair_dot: low * low half of the words + high * high half of them, i32. pair_scale: both halves
-// times 2^-15 of those of the words, rounded. Null: another name.
-Value* Emitter::emit_pair_op(llvm::StringRef name, llvm::ArrayRef<Value*> x) {
-  const bool dot = name == "pair_dot";
-  if (!dot && name != "pair_scale") return nullptr;
+Value* Emitter::emit_pair_op(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   llvm::Type* type = x[0]->getType();
+  if (!target_.has_avx2) return fail(op, "found target " + target_.cpu + ", expected AVX2", type);
+  const bool dot = mlir::isa<tt::PairDotOp>(op);
   auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
   const unsigned lanes = vector ? vector->getNumElements() : 1;
   const unsigned most = static_cast<unsigned>(target_.vector_bytes) / 4;

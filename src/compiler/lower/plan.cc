@@ -187,7 +187,8 @@ double Planner::own_cost(mlir::Operation* op) {
   if (mlir::isa<mlir::math::AbsFOp, mlir::math::FmaOp, mlir::math::FloorOp, mlir::math::CeilOp>(op))
     return 1;
   if (dialect == "math") return 12;
-  if (mlir::isa<tt::FpToFpOp, tt::ExternElementwiseOp>(op)) return 10;
+  if (mlir::isa<tt::FpToFpOp, tt::ExternElementwiseOp, tt::PairDotOp, tt::PairScaleOp>(op))
+    return 10;
   if (mlir::isa<arith::DivFOp, tt::PreciseDivFOp, tt::ApproxDivFOp, arith::RemFOp>(op)) return 6;
   mlir::Type element = mlir::getElementTypeOrSelf(op->getResult(0).getType());
   if (mlir::isa<arith::DivSIOp, arith::RemSIOp, arith::DivUIOp, arith::RemUIOp>(op)) return 3;

@@ -48,6 +48,7 @@ class CpuDevice : public Device {
   }
 
   void free(DevicePtr pointer) override {
+    NEREID_CHECK(!in_sequence_, "free within a sequence");
     if (pointer != 0) memory_.free(host_pointer(pointer));
   }
 
@@ -59,6 +60,7 @@ class CpuDevice : public Device {
   }
 
   Status download(std::span<std::byte> destination, DevicePtr source) override {
+    NEREID_CHECK(!in_sequence_, "download within a sequence");
     if (!destination.empty()) {
       std::memcpy(destination.data(), host_pointer(source), destination.size());
     }
@@ -72,6 +74,7 @@ class CpuDevice : public Device {
   // Launches of a sequence run as one list, on other threads from the first one on, on this one
   // when the sequence ends.
   Status begin_sequence() override {
+    NEREID_CHECK(!in_sequence_, "a sequence within a sequence");
     in_sequence_ = true;
     return {};
   }
@@ -92,7 +95,7 @@ class CpuDevice : public Device {
   std::vector<void*> scratch_;  // one arena for each thread of the pool
   uint64_t scratch_bytes_ = 0;  // of each
   std::vector<std::unique_ptr<CpuKernel>> kernels_;
-  LaunchList launches_;  // of the sequence
+  LaunchList launches_;  // of the sequence; behind what they use, so that it goes first
   bool in_sequence_ = false;
   std::vector<LaunchStream> streams_;  // of the launch that is being added
 };

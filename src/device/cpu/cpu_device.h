@@ -9,8 +9,8 @@
 
 namespace nereid {
 
-// Launches run before launch() returns, on the calling thread and the workers. Addresses are plain
-// pointers of this process.
+// Launches run before launch() returns, those of a sequence before end_sequence() does, on the
+// calling thread and the workers. Addresses are plain pointers of this process.
 Result<std::unique_ptr<Device>> create_cpu_device(const DeviceOptions& options);
 
 }  // namespace nereid

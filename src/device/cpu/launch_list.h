@@ -31,7 +31,11 @@ class LaunchList {
   // Of one launch; more are left out.
   static constexpr size_t kMaxStreams = 2;
 
+  // Launches run on `pool`, and finish before the list is gone: what they use must outlive it.
   explicit LaunchList(WorkerPool& pool);
+  ~LaunchList() { finish(); }
+  LaunchList(const LaunchList&) = delete;
+  LaunchList& operator=(const LaunchList&) = delete;
 
   // Begins to run the launch, after those that were added before. `scratch`: one arena for each
   // thread, there until `finish`.

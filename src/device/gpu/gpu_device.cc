@@ -111,6 +111,7 @@ Result<uint64_t> GpuDevice::free_bytes() {
 
 // The driver waits for what was enqueued.
 void GpuDevice::free(DevicePtr pointer) {
+  NEREID_CHECK(!in_sequence_, "free within a sequence");
   if (pointer == 0) return;
   NEREID_CHECK(live_.erase(pointer) == 1, "{:#x} was not allocated here, or is free already",
                pointer);
@@ -135,6 +136,7 @@ Status GpuDevice::upload(DevicePtr destination, std::span<const std::byte> sourc
 }
 
 Status GpuDevice::download(std::span<std::byte> destination, DevicePtr source) {
+  NEREID_CHECK(!in_sequence_, "download within a sequence");
   NEREID_RETURN_IF_ERROR(session_.enter());
   while (!destination.empty()) {
     const size_t bytes = std::min(destination.size(), StagingRing::kSlotBytes);

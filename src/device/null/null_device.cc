@@ -40,6 +40,7 @@ class NullDevice : public Device {
   }
 
   void free(DevicePtr pointer) override {
+    NEREID_CHECK(!in_sequence_, "free within a sequence");
     if (pointer == 0) return;
     const auto found = live_.find(pointer);
     NEREID_CHECK(found != live_.end(), "{:#x} was not allocated here, or is free already", pointer);
@@ -55,6 +56,7 @@ class NullDevice : public Device {
   }
 
   Status download(std::span<std::byte> destination, DevicePtr source) override {
+    NEREID_CHECK(!in_sequence_, "download within a sequence");
     check_range(source, destination.size(), "download");
     std::ranges::fill(destination, std::byte{0});  // what a caller does with it runs all the same
     return {};
@@ -70,6 +72,16 @@ class NullDevice : public Device {
 
   Status launch(const LaunchParams& params) override;
   Status synchronize() override { return {}; }
+
+  Status begin_sequence() override {
+    NEREID_CHECK(!in_sequence_, "a sequence within a sequence");
+    in_sequence_ = true;
+    return {};
+  }
+  Status end_sequence() override {
+    in_sequence_ = false;
+    return {};
+  }
 
  private:
   // Bytes from `pointer` to the end of the allocation that holds it; 0 if none does.
@@ -90,6 +102,7 @@ class NullDevice : public Device {
   DeviceInfo info_;
   DevicePtr next_ = kFirstAddress;
   uint64_t used_bytes_ = 0;
+  bool in_sequence_ = false;
   std::map<DevicePtr, uint64_t> live_;  // start -> bytes
   std::vector<std::unique_ptr<LoadedKernel>> kernels_;
 };

@@ -35,8 +35,8 @@ struct CountPrograms {
   struct Args {
     DevicePtr counts;  // i32 (x * y * z); in/out
   };
-  static const KernelDecl& decl();         // split statically
-  static const KernelDecl& uneven_decl();  // the same, split dynamically
+  static const KernelDecl& decl();
+  static const KernelDecl& uneven_decl();  // the same, handed out in the smallest ranges
   static std::array<int64_t, 4> pack_key(const Key& key);
   static std::array<uint64_t, 1> pack_args(const Args& args);
 };

@@ -1,0 +1,70 @@
+"""What the default numerics cost: mean |difference of log-probability| from the F32 evaluation of the same file.
+
+    .venv/bin/python bench/quality.py MODEL.gguf [--device cpu:x86-64-v3] [--dtype auto]
+
+F32 continues each prompt greedily; the difference is that of the tokens it chose. Limits: docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENS = 100  # after each prompt
+PROMPTS = (
+    "The capital of France is",
+    "Once upon a time, in a small village,",
+    "The theory of relativity states that",
+    "To bake a good loaf of bread, you",
+    "In 1969, the first",
+    "Photosynthesis is the process by which",
+    "The best way to learn a new language is",
+    "def fibonacci(n):",
+    "The largest ocean on Earth",
+    "A balanced diet includes",
+    "Shakespeare wrote many plays, including",
+    "The human heart",
+    "When the sun sets over the mountains,",
+    "Computers represent numbers",
+    "Climate change is caused by",
+)
+
+
+def answers(command: list[str], stdin: str = "") -> list[dict[str, Any]]:
+    outcome = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    if outcome.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit status {outcome.returncode}\n{outcome.stderr[-2000:]}")
+    return [json.loads(line) for line in outcome.stdout.splitlines()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--device", default="auto", help="cpu:TARGET: the processor as if it were an older one")
+    parser.add_argument("--dtype", default="auto", help="the numerics to set beside F32")
+    parser.add_argument("--program", type=Path, default=ROOT / "build" / "release" / "nereid")
+    flags = parser.parse_args()
+    common = ["-m", flags.model, "--device", flags.device]
+    texts = []
+    for prompt in PROMPTS:
+        run = [str(flags.program), "run", *common, "--dtype", "f32", "--temperature", "0", "--json", "-n", str(TOKENS), "--raw", prompt]
+        texts += answers(run)
+    lines = "".join(json.dumps({"token_ids": text["prompt_token_ids"] + text["token_ids"]}) + "\n" for text in texts)
+    score = [str(flags.program), "eval", *common, "--input", "-", "--dtype"]
+    differences = [
+        abs(ours - exact)
+        for text, default, reference in zip(texts, answers([*score, flags.dtype], lines), answers([*score, "f32"], lines))
+        for ours, exact in list(zip(default["logprobs"], reference["logprobs"]))[len(text["prompt_token_ids"]) :]
+    ]
+    mean, largest = sum(differences) / len(differences), max(differences)
+    print(f"{flags.model}: {len(differences)} tokens, mean |difference| {mean:.4f}, largest {largest:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
