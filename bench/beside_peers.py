@@ -13,6 +13,7 @@ program's rounds, tokens per second, and the median of Nereid's ratio to the pee
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -20,14 +21,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import MANY_PROMPT, MANY_REPLY, PROMPT, REPLY, SEQUENCES, TRIES
+from peers import MANY_PROMPT, MANY_REPLY, MODULES, PROMPT, REPLY, SEQUENCES, TRIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def answer(command: list[str]) -> str:
     """What a program prints; the end of what it complains about, where it fails."""
-    outcome = subprocess.run(command, capture_output=True, text=True)
+    try:
+        outcome = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
     if outcome.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit status {outcome.returncode}\n{outcome.stderr[-2000:]}")
     return outcome.stdout
@@ -79,6 +83,13 @@ def main() -> int:
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "release" / "nereid")
     flags = parser.parse_args()
     peers = [name for name in flags.peers.split(",") if name]
+    if flags.rounds < 1:
+        parser.error(f"--rounds: found {flags.rounds}, expected 1 or more")
+    for name in peers:
+        if name not in MODULES:
+            parser.error(f"--peers: found {name}, expected {' or '.join(MODULES)}")
+        if importlib.util.find_spec(MODULES[name]) is None:
+            parser.error(f"--peers: {name} needs the Python package {MODULES[name]}: docs/benchmarks.md, \"The peers\"")
     models = {"openvino": flags.openvino_model or flags.model}
     rounds = []
     for _ in range(flags.rounds):

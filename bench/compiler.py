@@ -272,7 +272,10 @@ class Runner:
     def load(self, work: Work):
         path = self.folder / f"{abs(hash(work.name))}.so"
         compile_ttir(self.compiler, work.text, path, self.cpu)
-        library = ctypes.CDLL(str(path))
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            sys.exit(f"code for --cpu {self.cpu} does not load here: {error}")
         entry = getattr(library, work.entry)
         entry.restype = None
         return entry, KernelInfo.in_dll(library, work.entry + "_info")
@@ -350,4 +353,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except objects.CompileError as error:
+        sys.exit(str(error))

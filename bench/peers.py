@@ -17,6 +17,7 @@ PROMPT, REPLY = 512, 64  # of one sequence
 MANY_PROMPT, MANY_REPLY = 128, 64
 SEQUENCES = (8, 32)
 TRIES = 3  # after one that is left out; the best counts
+MODULES = {"llama.cpp": "llama_cpp", "openvino": "openvino_genai"}
 
 
 def made_up(count: int, seed: int = 0) -> list[int]:
@@ -136,6 +137,8 @@ MEASURE = {
 
 
 def main() -> int:
+    if len(sys.argv) != 5 or (sys.argv[1], sys.argv[2]) not in MEASURE or not sys.argv[4].isdecimal():
+        sys.exit(__doc__)
     peer, work, model, threads = sys.argv[1:]
     print(json.dumps(MEASURE[peer, work](model, int(threads))))
     return 0

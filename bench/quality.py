@@ -36,7 +36,10 @@ PROMPTS = (
 
 
 def answers(command: list[str], stdin: str = "") -> list[dict[str, Any]]:
-    outcome = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    try:
+        outcome = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
     if outcome.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit status {outcome.returncode}\n{outcome.stderr[-2000:]}")
     return [json.loads(line) for line in outcome.stdout.splitlines()]

@@ -49,12 +49,14 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
 }
 
 void add_load_format_options(CLI::App& command, ModelOptions& options) {
-  command
-      .add_option("--load-format", options.load_format,
-                  "dummy: made-up weights of the shapes that the folder's config.json says, for "
-                  "measuring; no other file is needed")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->capture_default_str();
+  auto* load_format =
+      command
+          .add_option(
+              "--load-format", options.load_format,
+              "dummy: made-up weights of the shapes that the folder's config.json says, for "
+              "measuring; no other file is needed")
+          ->check(CLI::IsMember({"auto", "dummy"}))
+          ->capture_default_str();
   std::vector<std::string> formats;
   for (int index = 0; index < kNumStorageFormats; ++index) {
     formats.emplace_back(storage_info(static_cast<StorageFormat>(index)).name);
@@ -63,6 +65,7 @@ void add_load_format_options(CLI::App& command, ModelOptions& options) {
       .add_option("--dummy-format", options.dummy_format,
                   "How made-up weights are stored, such as BF16 or Q4_1")
       ->transform(CLI::IsMember(formats, CLI::ignore_case))
+      ->needs(load_format)
       ->capture_default_str();
 }
 

@@ -105,6 +105,8 @@ Result<TargetInfo> make_target(std::string_view name) {
   }
   std::set<std::string> enabled = enabled_features(info, extra);
   llvm::Triple triple(info.triple);
+  if (triple.isX86() && !enabled.contains("64bit"))
+    return error("--cpu: found {}, expected a processor with 64 bits", name);
   if (triple.isX86() && triple.isArch64Bit())
     fill_x86(enabled, info);
   else if (triple.isAArch64())

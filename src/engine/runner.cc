@@ -164,10 +164,10 @@ Status Runner::exercise_sampling(const Tensor& logits) {
 }
 
 Status Runner::exercise() {
-  const int32_t context = std::min(2, limits_.max_pages * limits_.page_size);
+  const int32_t context = std::min({2, limits_.max_pages * limits_.page_size, limits_.max_rows});
   const std::vector<int32_t> tokens(static_cast<size_t>(context), 0);
   const int32_t pages[] = {0};
-  // A prefill of two tokens, then a decode step behind them.
+  // A prefill of two tokens, if a step may have so many, then a decode step behind them.
   const SequenceSlice prefill{.tokens = tokens, .first_position = 0, .pages = pages};
   const SequenceSlice decode{.tokens = std::span(tokens).first(1),
                              .first_position = context - 1,

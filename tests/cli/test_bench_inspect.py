@@ -27,6 +27,11 @@ def test_bench_json(nereid: Nereid, default_model, device) -> None:
     assert "prefill 32" in table.out and "decode 4" in table.out
 
 
+def test_bench_of_steps_of_one_token(nereid: Nereid, tiny_model: Path, device) -> None:
+    flags = ["--prefill", "3", "--decode", "2", "--repeat", "1", "--no-limits", "--max-step-tokens", "1", *device]
+    assert nereid("bench", "-m", tiny_model, *flags).code == 0
+
+
 def test_bench_operators(nereid: Nereid, default_model, device) -> None:
     flags = ["--operators", "--prefill", "40", "--context", "20", "--repeat", "2", "--no-limits", *device]
     prefill, decode = nereid("bench", *flags, "--json").json()["steps"]

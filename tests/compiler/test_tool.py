@@ -115,6 +115,7 @@ def test_usage_errors(compiler: Path, add: Path, tmp_path: Path) -> None:
     assert_one_error(run(compiler, add, "-o", tmp_path / "a.so", "--cpu", "z80"), "z80", "znver4")
     assert_one_error(run(compiler, "--print-cpu", "--cpu", "z80"), "z80", "znver4")
     assert_one_error(run(compiler, "--print-cpu", "--cpu", ""), "found ''", "znver4")
+    assert_one_error(run(compiler, add, "-o", tmp_path / "a.so", "--cpu", "pentium"), "pentium", "64 bits")
     assert run(compiler, add, "--emit", "nonsense").returncode not in (0, 70)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["add.ttir"], "nothing may be left behind"
 
@@ -207,6 +208,39 @@ def test_pages_behind_a_table_and_streams_are_asked_for_ahead(compiler: Path, tm
         assert len(last) == (2 if case.endswith("last") else 0), case
     path.write_text(ttir_of("add_fp32"))
     assert "prefetch" not in run(compiler, path, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
+
+
+def test_a_table_behind_a_table_is_read_in_its_turn(compiler: Path, tmp_path: Path) -> None:
+    source = tmp_path / "kernel.ttir"
+    # Before the store of an iteration its entry may hold anything, and be no place in %u.
+    body = """
+      %ti = tt.addptr %t, %i : !tt.ptr<i32>, i32
+      tt.store %ti, %zero : !tt.ptr<i32>
+      %entry = tt.load %ti : !tt.ptr<i32>"""
+    behind = """
+      %ui = tt.addptr %u, %entry : !tt.ptr<i32>, i32
+      %place = tt.load %ui : !tt.ptr<i32>"""
+    for text, place, asks in ((body, "%entry", True), (body + behind, "%place", False)):
+        source.write_text(f"""module {{ tt.func public @k(%x: !tt.ptr<f32>, %t: !tt.ptr<i32>, %u: !tt.ptr<i32>, %n: i32) {{
+          %zero = arith.constant 0 : i32
+          %one = arith.constant 1 : i32
+          %sums = arith.constant dense<0.0> : tensor<1024xf32>
+          %lane = tt.make_range {{end = 1024 : i32, start = 0 : i32}} : tensor<1024xi32>
+          %first = tt.splat %x : !tt.ptr<f32> -> tensor<1024x!tt.ptr<f32>>
+          %at = tt.addptr %first, %lane : tensor<1024x!tt.ptr<f32>>, tensor<1024xi32>
+          %sum = scf.for %i = %zero to %n step %one iter_args(%acc = %sums) -> (tensor<1024xf32>) : i32 {{
+            {text}
+            %places = tt.splat {place} : i32 -> tensor<1024xi32>
+            %there = tt.addptr %at, %places : tensor<1024x!tt.ptr<f32>>, tensor<1024xi32>
+            %tile = tt.load %there : tensor<1024x!tt.ptr<f32>>
+            %next = arith.addf %acc, %tile : tensor<1024xf32>
+            scf.yield %next : tensor<1024xf32>
+          }}
+          tt.store %at, %sum : tensor<1024x!tt.ptr<f32>>
+          tt.return
+        }} }}""")
+        assembly = run(compiler, source, "--cpu", "znver4", "--emit", "asm", "-o", "-").stdout
+        assert assembly and ("prefetch" in assembly) == asks, place
 
 
 @pytest.mark.parametrize("processor, dot", [("znver4", "vpdpwssd"), ("x86-64-v4", "vpmaddwd"), ("x86-64-v3", "vpmaddwd")])

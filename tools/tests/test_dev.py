@@ -51,7 +51,7 @@ def test_a_failure_in_the_middle_of_a_step_counts(tmp_path: Path) -> None:
 
 def test_all_steps_run_and_the_exit_code_says_failed(tmp_path: Path) -> None:
     script = """
-setup_tools() { :; }; setup_model() { :; }; setup_chromium() { :; }; setup_emulation() { :; }; build() { :; }; check_tidy() { :; }; best_target() { echo cpu:generic; }
+setup_tools() { :; }; setup_model() { :; }; setup_chromium() { :; }; setup_emulation() { :; }; build() { :; }; check_tidy() { :; }; targets_of() { echo cpu:generic; }
 check_format() { false; }
 pytest_run() { echo "== 1 passed in 1s =="; }
 step_ctest() { echo "100% tests passed, 0 tests failed out of 3"; }
@@ -71,7 +71,7 @@ run_all_tests
 
 NOTHING_ELSE = """
 setup_tools() { :; }; setup_model() { :; }; setup_chromium() { :; }; setup_emulation() { :; }; build() { :; }; step_checks() { :; }
-step_conformance() { :; }; step_fuzzers() { :; }; check_tidy() { :; }; best_target() { echo cpu:generic; }
+step_conformance() { :; }; step_fuzzers() { :; }; check_tidy() { :; }; targets_of() { echo cpu:generic; }
 """
 NO_CTEST = "step_ctest() { echo 'No tests were found!!!'; }\n"
 

@@ -47,7 +47,24 @@ struct Slice {
   bool indirect = false;  // another load is among them
 };
 
-// nullopt: it depends on more than the induction variable.
+// Does a load of the slice read where another one says? Loads that only the induction variable
+// places are of what the loop reads anyway, but what they bring may change until then, and
+// be no place at all.
+bool loads_where_loaded(const Slice& slice) {
+  llvm::DenseSet<mlir::Operation*> loaded;
+  for (mlir::Operation* op : slice.ops) {
+    const bool uses = llvm::any_of(op->getOperands(), [&](mlir::Value operand) {
+      return loaded.contains(operand.getDefiningOp());
+    });
+    const bool loads = mlir::isa<tt::LoadOp>(op);
+    if (uses && loads) return true;
+    if (uses || loads) loaded.insert(op);
+  }
+  return false;
+}
+
+// nullopt: it depends on more than the induction variable, and on what tables hold at places that
+// depend on nothing else.
 std::optional<Slice> slice_of(mlir::Value address, scf::ForOp loop) {
   Slice slice;
   llvm::DenseSet<mlir::Operation*> seen;
@@ -67,6 +84,7 @@ std::optional<Slice> slice_of(mlir::Value address, scf::ForOp loop) {
   for (mlir::Operation& op : *loop.getBody()) {
     if (seen.contains(&op)) slice.ops.push_back(&op);
   }
+  if (loads_where_loaded(slice)) return std::nullopt;
   return slice;
 }
 
@@ -185,7 +203,7 @@ using StreamBytes = llvm::MapVector<mlir::Value, int64_t>;
 // What one row is multiplied with is read once; of more, tiles of rows find it in a core's own
 // cache, and meanwhile what the next ones need can come from further on.
 bool multiplies_one_row(llvm::ArrayRef<tt::DotOp> dots) {
-  return llvm::all_of(dots, [](tt::DotOp dot) {
+  return !dots.empty() && llvm::all_of(dots, [](tt::DotOp dot) {
     return mlir::cast<mlir::RankedTensorType>(dot.getType()).getDimSize(0) == 1;
   });
 }
