@@ -17,24 +17,11 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 from peers import MANY_PROMPT, MANY_REPLY, MODULES, PROMPT, REPLY, SEQUENCES, TRIES
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def answer(command: list[str]) -> str:
-    """What a program prints; the end of what it complains about, where it fails."""
-    try:
-        outcome = subprocess.run(command, capture_output=True, text=True)
-    except OSError as error:
-        sys.exit(f"{command[0]}: {error.strerror}")
-    if outcome.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit status {outcome.returncode}\n{outcome.stderr[-2000:]}")
-    return outcome.stdout
+from program import NEREID, answer
 
 
 def nereid(program: Path, work: str, model: str, threads: int) -> dict[str, float]:
@@ -80,7 +67,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peers", default="llama.cpp,openvino", help="those to measure, by commas")
     parser.add_argument("--openvino-model", help="another file for OpenVINO, which cannot read BF16")
-    parser.add_argument("--program", type=Path, default=ROOT / "build" / "release" / "nereid")
+    parser.add_argument("--program", type=Path, default=NEREID)
     flags = parser.parse_args()
     peers = [name for name in flags.peers.split(",") if name]
     if flags.rounds < 1:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from program import NEREID, answer
+
 TOKENS = 100  # after each prompt
 PROMPTS = (
     "The capital of France is",
@@ -36,13 +36,7 @@ PROMPTS = (
 
 
 def answers(command: list[str], stdin: str = "") -> list[dict[str, Any]]:
-    try:
-        outcome = subprocess.run(command, input=stdin, capture_output=True, text=True)
-    except OSError as error:
-        sys.exit(f"{command[0]}: {error.strerror}")
-    if outcome.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit status {outcome.returncode}\n{outcome.stderr[-2000:]}")
-    return [json.loads(line) for line in outcome.stdout.splitlines()]
+    return [json.loads(line) for line in answer(command, stdin).splitlines()]
 
 
 def main() -> int:
@@ -50,7 +44,7 @@ def main() -> int:
     parser.add_argument("model")
     parser.add_argument("--device", default="auto", help="cpu:TARGET: the processor as if it were an older one")
     parser.add_argument("--dtype", default="auto", help="the numerics to set beside F32")
-    parser.add_argument("--program", type=Path, default=ROOT / "build" / "release" / "nereid")
+    parser.add_argument("--program", type=Path, default=NEREID)
     flags = parser.parse_args()
     common = ["-m", flags.model, "--device", flags.device]
     texts = []
