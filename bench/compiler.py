@@ -31,7 +31,7 @@ from cases.tutorials import attention_kernel, persistent_softmax_kernel  # noqa:
 from emit_ttir import emit_ttir  # noqa: E402
 from run import KernelInfo, compile_ttir  # noqa: E402
 
-from kernels import expr, objects, registry, targets, ttir  # noqa: E402
+from kernels import expr, objects, registry, targets, tile_registers, ttir  # noqa: E402
 from kernels.activation_codes import pair_words  # noqa: E402
 from kernels.dtypes import DTYPES, narrow  # noqa: E402
 from kernels.spec import Ptr  # noqa: E402
@@ -97,7 +97,8 @@ def slot(value: Any) -> int:
 
 
 TRITON = {"f32": "fp32", "bf16": "bf16"}
-# Targets that add up products of bytes in one instruction: src/device/target.cc.
+# The target with tile registers, and those that add up products of bytes in one instruction: src/device/target.cc.
+TILED = "cpu:sapphirerapids"
 PAIRED = ("cpu:znver4", "cpu:sapphirerapids", "cpu:cooperlake", "cpu:cascadelake")
 
 
@@ -145,6 +146,8 @@ def limits(target: str, cores: int) -> Iterator[Work]:
     for name, dtype, mask in (("f32", "f32", 0), ("bf16", "bf16", 0), ("i8", "i8", 127), ("i8 by 4 bits", "i8", 15)):
         size = DTYPES[dtype].size
         m, n, k, rounds, programs = 8, 32, 512 // size, 2000, 2 * cores
+        if target == TILED and dtype != "f32":
+            m = 32
         out_dtype = "i32" if dtype == "i8" else "f32"
         key = {"dtype": dtype, "out_dtype": out_dtype, "m": m, "n": n, "k": k, "mask": mask}
         args = {
@@ -267,6 +270,7 @@ class Runner:
 
     def __init__(self, compiler: Path, cpu: str, folder: Path) -> None:
         self.compiler, self.cpu, self.folder = compiler, cpu, folder
+        tile_registers.allow()
         self.cores = sorted(os.sched_getaffinity(0))
 
     def load(self, work: Work):

@@ -80,29 +80,57 @@ def _scaled(total, pairs_at, unit, row_inside, GROUPS: tl.constexpr, FULL: tl.co
 
 
 @triton.jit
+def _add_pair(
+    total, x_at, pairs_at, byte_at, scale_at, min_at, row_inside, g,
+    GROUPS: tl.constexpr, bits: tl.constexpr, has_min: tl.constexpr, octaves: tl.constexpr, DOT: tl.constexpr,
+    FULL: tl.constexpr, STREAM: tl.constexpr,
+):  # fmt: skip
+    """total i32 [rows, 32], in units of the rows and of the weights, with the products of groups g and g + 1, whose x is
+    at x_at and whose codes are at byte_at; pairs_at: where the rows' pairs begin."""
+    start_at = pairs_at + g
+    low = _shifted_sum(x_at, start_at, start_at + GROUPS, byte_at, row_inside, bits, DOT, FULL, STREAM)
+    high = _shifted_sum(
+        x_at + 32, start_at + 1, start_at + (GROUPS + 1), byte_at + bits * 128, row_inside, bits, DOT, FULL, STREAM
+    )
+    parts_at = pairs_at + (GROUPS * 5 // 2 + g // 2)
+    total += _with_scales(low, high, parts_at, scale_at + g * 16, row_inside, octaves, FULL, STREAM)
+    if has_min:
+        code_sums = of_rows(pairs_at + (2 * GROUPS + g // 2), row_inside, FULL)
+        offsets = tl.load(min_at + g * 16, eviction_policy=STREAM)[None, :]
+        total += _products(code_sums, _high(code_sums), offsets)
+    return total
+
+
+@triton.jit
 def _add_seconds(
     total, x_at, second_at, byte_at, scale_at, min_at, marks_at, row_inside, g,
     GROUPS: tl.constexpr, bits: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """total i32 with the products of second codes of groups g and g + 1, if a row has any there. x_at and second_at: where
+    """total i32 with the products of second codes of groups g and g + 1, if a row has any there or may well. x_at and second_at: where
     second codes and their pairs begin."""
-    for half in tl.static_range(2):
-        if FULL:
-            mark = tl.load(marks_at + (g + half))
-        else:
-            mark = tl.load(marks_at + (g + half), mask=row_inside, other=0.0)
-        # -0.0 too says that there are second codes.
-        if tl.max((mark.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
-            start_at = second_at + (g + half)
-            one = _shifted_sum(
-                x_at + (g + half) * 32, start_at, start_at + GROUPS, byte_at + (g + half) * (bits * 128),
-                row_inside, bits, DOT, FULL, "",
-            )  # fmt: skip
-            total += _half_product(one, tl.load(scale_at + g * 16)[None, :], half)
-            if has_min:
-                code_sums = of_rows(second_at + (2 * GROUPS + g // 2), row_inside, FULL)
-                code_sum = _low(code_sums) if half == 0 else _high(code_sums)
-                total += _half_product(code_sum, tl.load(min_at + g * 16)[None, :], half)
+    if row_inside.shape[0] >= 16:  # of so many rows one has them almost always
+        total = _add_pair(
+            total, x_at + g * 32, second_at, byte_at + g * (bits * 128), scale_at, min_at, row_inside, g,
+            GROUPS, bits, has_min, True, DOT, FULL, "",
+        )  # fmt: skip
+    else:
+        for half in tl.static_range(2):
+            if FULL:
+                mark = tl.load(marks_at + (g + half))
+            else:
+                mark = tl.load(marks_at + (g + half), mask=row_inside, other=0.0)
+            # -0.0 too says that there are second codes.
+            if tl.max((mark.to(tl.int32, bitcast=True) != 0).to(tl.int32), axis=0) != 0:
+                start_at = second_at + (g + half)
+                one = _shifted_sum(
+                    x_at + (g + half) * 32, start_at, start_at + GROUPS, byte_at + (g + half) * (bits * 128),
+                    row_inside, bits, DOT, FULL, "",
+                )  # fmt: skip
+                total += _half_product(one, tl.load(scale_at + g * 16)[None, :], half)
+                if has_min:
+                    code_sums = of_rows(second_at + (2 * GROUPS + g // 2), row_inside, FULL)
+                    code_sum = _low(code_sums) if half == 0 else _high(code_sums)
+                    total += _half_product(code_sum, tl.load(min_at + g * 16)[None, :], half)
     return total
 
 
@@ -139,19 +167,10 @@ def pairs_product(
         total = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
         second = tl.zeros((BLOCK_M, 32), dtype=tl.int32)
         for g in range(begin, begin + SPAN, 2):
-            start_at = first_at + g
-            byte = byte_at + g * (bits * 128)
-            low = _shifted_sum(x_at + g * 32, start_at, start_at + GROUPS, byte, row_inside, bits, DOT, FULL, STREAM)
-            high = _shifted_sum(
-                x_at + (g + 1) * 32, start_at + 1, start_at + (GROUPS + 1), byte + bits * 128,
-                row_inside, bits, DOT, FULL, STREAM,
+            total = _add_pair(
+                total, x_at + g * 32, first_at, byte_at + g * (bits * 128), scale_at, min_at, row_inside, g,
+                GROUPS, bits, has_min, octaves, DOT, FULL, STREAM,
             )  # fmt: skip
-            parts_at = first_at + (GROUPS * 5 // 2 + g // 2)
-            total += _with_scales(low, high, parts_at, scale_at + g * 16, row_inside, octaves, FULL, STREAM)
-            if has_min:
-                code_sums = of_rows(first_at + (2 * GROUPS + g // 2), row_inside, FULL)
-                offsets = tl.load(min_at + g * 16, eviction_policy=STREAM)[None, :]
-                total += _products(code_sums, _high(code_sums), offsets)
             if TOGETHER:
                 if with_second:
                     second = _add_seconds(

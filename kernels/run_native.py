@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kernels import objects, run_emulated
+from kernels import objects, run_emulated, tile_registers
 from kernels.conformance import Prepared, check_memory
 from kernels.spec import Ptr
 from kernels.targets import Choice
@@ -133,6 +133,7 @@ def _sign_extended(value: int, bits: int) -> int:
 def _launch(compiled: objects.Object, slots: ctypes.Array, programs: int) -> None:
     """All programs as two ranges, the later one first: they must not depend on each other."""
     library = _load(compiled.blob)
+    tile_registers.allow()
     entry = getattr(library, compiled.entry)
     entry.restype = None
     scratch = np.full(compiled.scratch_bytes + 64, 0xFF, dtype=np.uint8)

@@ -36,6 +36,8 @@ void fill_x86(const std::set<std::string>& enabled, TargetInfo& info) {
   info.has_bf16_dot = info.has_avx512f && has("avx512bf16");
   info.has_avx2 = has("avx2");
   info.has_int8_dot = info.has_avx512f && has("avx512vnni");
+  info.has_bf16_tiles = info.has_bf16_dot && has("amx-tile") && has("amx-bf16");
+  info.has_int8_tiles = info.has_int8_dot && has("amx-tile") && has("amx-int8");
   info.vector_bytes = info.has_avx512f ? 64 : has("avx") ? 32 : 16;
   info.vector_registers = info.has_avx512f ? 32 : 16;
 }
@@ -114,14 +116,17 @@ Result<TargetInfo> make_target(std::string_view name) {
   else
     return error("--cpu: found target {}, expected x86-64 or aarch64", info.triple);
   // One long register width: keep LLVM from shrinking our 512-bit vectors to 256 bits.
-  std::vector<std::string> without;
-  if (info.has_avx512f) without.emplace_back("-prefer-256-bit");
+  std::vector<std::string> changes;
+  if (info.has_avx512f) changes.emplace_back("-prefer-256-bit");
   // LLVM shifts bytes by its instructions. On a Zen these share the pipes of products, which shifts
   // and masks do not.
   if (enabled.contains("gfni") && llvm::StringRef(info.cpu).starts_with("znver"))
-    without.emplace_back("-gfni");
-  if (!extra.empty()) without.insert(without.begin(), extra);
-  info.features = llvm::join(without, ",");
+    changes.emplace_back("-gfni");
+  // LLVM multiplies pairs and adds apart for Intel's processors, for whose latency that may be
+  // better; dots here have sums enough to wait for none.
+  if (info.has_int8_dot && triple.isX86()) changes.emplace_back("+fast-dpwssd");
+  if (!extra.empty()) changes.insert(changes.begin(), extra);
+  info.features = llvm::join(changes, ",");
   return info;
 }
 

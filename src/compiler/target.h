@@ -24,6 +24,9 @@ struct TargetInfo {
   bool has_avx2 = false;      // vpmaddubsw and vpmaddwd on 256-bit vectors
   bool has_bf16_dot = false;  // vdpbf16ps and vcvtneps2bf16 on 512-bit vectors; bfdot and bfcvtn
   bool has_int8_dot = false;  // vpdpbusd on 512-bit vectors; sdot
+  // AMX, beside AVX-512. Who calls such code has asked the kernel for the registers' state before.
+  bool has_bf16_tiles = false;  // tdpbf16ps
+  bool has_int8_tiles = false;  // tdpbssd, tdpbsud
 
   int lanes(int element_bytes) const { return vector_bytes / element_bytes; }
   // Does its dot product take bytes of one operand as signed only if those of the other are not?

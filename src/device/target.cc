@@ -13,12 +13,16 @@ struct CpuTarget {
   std::string_view name;
   bool has_bf16_dot = false;        // of pairs: AVX-512 BF16, Arm BF16
   bool wants_unsigned_dot = false;  // vpdpbusd on 512 bits
+  bool has_tiles = false;           // AMX
 };
 
 // What cpu_targets (cpu/topology.h) can find, here or on another machine.
 constexpr CpuTarget kCpus[] = {
     {.name = "cpu:znver4", .has_bf16_dot = true, .wants_unsigned_dot = true},
-    {.name = "cpu:sapphirerapids", .has_bf16_dot = true, .wants_unsigned_dot = true},
+    {.name = "cpu:sapphirerapids",
+     .has_bf16_dot = true,
+     .wants_unsigned_dot = true,
+     .has_tiles = true},
     {.name = "cpu:cooperlake", .has_bf16_dot = true, .wants_unsigned_dot = true},
     {.name = "cpu:cascadelake", .wants_unsigned_dot = true},
     {.name = "cpu:x86-64-v4"},
@@ -53,6 +57,10 @@ bool target_is_fast_at_codes(std::string_view target) {
 
 bool target_wants_unsigned_codes(std::string_view target) {
   return cpu_of(target).wants_unsigned_dot;
+}
+
+bool target_multiplies_tiles(std::string_view target) {
+  return cpu_of(target).has_tiles;
 }
 
 bool target_multiplies_float8(std::string_view target) {

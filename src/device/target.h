@@ -21,6 +21,9 @@ bool target_is_fast_at_codes(std::string_view target);
 // signs.
 bool target_wants_unsigned_codes(std::string_view target);
 
+// A CPU with tile registers (AMX), which nereid-cc uses for bf16 and for bytes.
+bool target_multiplies_tiles(std::string_view target);
+
 // Has matrix instructions for 8-bit floats of the kind that model files hold (OCP e4m3; gfx942 has
 // those of another kind).
 bool target_multiplies_float8(std::string_view target);

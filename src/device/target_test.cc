@@ -27,10 +27,13 @@ TEST(Targets, OtherNamesSayNothing) {
     EXPECT_THAT(all_cpu_targets(), ::testing::Not(::testing::Contains(target)));
     EXPECT_FALSE(target_is_fast_at_bf16(target)) << target;
     EXPECT_FALSE(target_wants_unsigned_codes(target)) << target;
+    EXPECT_FALSE(target_multiplies_tiles(target)) << target;
   }
   EXPECT_TRUE(target_is_fast_at_bf16("cpu:znver4"));
   EXPECT_TRUE(target_wants_unsigned_codes("cpu:cascadelake"));
   EXPECT_FALSE(target_is_fast_at_bf16("cpu:cascadelake"));
+  EXPECT_TRUE(target_multiplies_tiles("cpu:sapphirerapids"));
+  EXPECT_FALSE(target_multiplies_tiles("cpu:znver4"));
   EXPECT_TRUE(target_is_fast_at_bf16("cuda:90"));
 }
 

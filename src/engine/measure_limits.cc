@@ -67,19 +67,21 @@ Result<double> read_bytes_per_second(Launcher& launcher) {
   return static_cast<double>(words.tensor.bytes()) * reads / seconds;
 }
 
-// Tiles that fit the first cache of a CPU; on a GPU as large as its matrix instructions like.
+// Tiles that fit the first cache of a CPU, four of its tile registers where it has these; on a GPU
+// as large as its matrix instructions like.
 struct DotShape {
   int64_t m, n, k;
 };
-DotShape dot_shape(DType dtype, bool gpu) {
-  if (gpu) return {128, 128, 64};
-  return {8, 32, static_cast<int64_t>(512 / dtype_size(dtype))};
+DotShape dot_shape(DType dtype, std::string_view target) {
+  if (target_is_gpu(target)) return {128, 128, 64};
+  const bool tiles = target_multiplies_tiles(target) && dtype != DType::kF32;
+  return {tiles ? 32 : 8, 32, static_cast<int64_t>(512 / dtype_size(dtype))};
 }
 
 // `mask`: of bytes, see ops::RepeatedDotArgs.
 Result<double> operations_per_second(Launcher& launcher, DType dtype, int32_t mask) {
   Device& device = launcher.device();
-  const auto [m, n, k] = dot_shape(dtype, target_is_gpu(device.info().target));
+  const auto [m, n, k] = dot_shape(dtype, device.info().target);
   const auto part = static_cast<int64_t>(4 / dtype_size(dtype));
   const DType out_dtype = dtype == DType::kI8 ? DType::kI32 : DType::kF32;
   const int32_t programs = 8 * std::max(1, device.info().num_workers);

@@ -158,6 +158,19 @@ def test_other_targets(compiler: Path, tmp_path: Path, target: str, name: str) -
     assert machine == (183 if target.startswith("neoverse") else 62)
 
 
+@pytest.mark.parametrize(("name", "instruction"), [
+    ("dot_bf16_37x41x53_tile_16x16x16_nn_fp32", "tdpbf16ps"), ("dot_i8_17x33x70_tile_16x16x32_nn_i32", "tdpbssd")])
+def test_tile_registers(compiler: Path, tmp_path: Path, name: str, instruction: str) -> None:
+    """Machines that cannot run them see at least that they are used, set up before and released behind."""
+    source = tmp_path / "k.ttir"
+    source.write_text(ttir_of(name))
+    done = run(compiler, source, "--emit", "asm", "--cpu", "sapphirerapids")
+    assert done.returncode == 0, done.stderr
+    order = [done.stdout.find(word) for word in ("ldtilecfg", "tileloadd", instruction, "tilestored", "tilerelease")]
+    assert -1 not in order and order == sorted(order), order
+    assert instruction not in run(compiler, source, "--emit", "asm", "--cpu", "cooperlake").stdout
+
+
 def test_error_names_the_python_line(compiler: Path, tmp_path: Path) -> None:
     bad = tmp_path / "k.ttir"
     bad.write_text("""module {

@@ -90,6 +90,7 @@ mlir::LogicalResult clean_up(mlir::ModuleOp module) {
 mlir::LogicalResult rewrite_composites(mlir::ModuleOp module, const TargetInfo& target) {
   bool changed = false;
   combine_unsigned_dots(module, target, changed);
+  add_starts_behind(module, target, changed);
   combine_pair_products(module, target, changed);
   if (failed(rewrite_descriptors(module, changed)) || failed(rewrite_scaled_dots(module, changed)))
     return mlir::failure();

@@ -26,6 +26,10 @@ mlir::LogicalResult rewrite_scaled_dots(mlir::ModuleOp module, bool& changed);
 // an instruction takes them so.
 void combine_unsigned_dots(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
 
+// dot(a, b, c) of bytes as dot(a, b, 0) + c, where tile registers compute it and c is not a sum
+// that a loop carries.
+void add_starts_behind(mlir::ModuleOp module, const TargetInfo& target, bool& changed);
+
 // Products of 16-bit halves of words and their sums as tt.pair_dot and tt.pair_scale, on x86 with
 // AVX2.
 void combine_pair_products(mlir::ModuleOp module, const TargetInfo& target, bool& changed);

@@ -116,13 +116,15 @@ void Emitter::emit_dot(tt::DotOp op) {
     return;
   }
   DotPlan dot = plan_dot(op);
+  dot.tiles = tile_shape_.groups > 0 && suits_tiles(dot);
+  if (dot.tiles) dot.shifted_a = false;
   mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
   bool converted = to != dot.accumulator;
   Storage target = storage_of(*result);
   dot.d = converted ? temp_storage(result->shape, dot.accumulator) : target;
   dot.starts_from_zero = is_zero_constant(op.getC());
   const bool elsewhere = !dot.starts_from_zero && (converted || plan_.find(op.getC()) != result);
-  dot.starts_in_place = elsewhere && !converted && dot.batch == 1 && dot.lanes > 1;
+  dot.starts_in_place = elsewhere && !converted && dot.batch == 1 && dot.lanes > 1 && !dot.tiles;
   const auto bring_start = [&] {
     NestShape nest = plan_nest(result->shape, {op.getC()});
     emit_nest(nest, [&](const Point& point) {
@@ -135,7 +137,10 @@ void Emitter::emit_dot(tt::DotOp op) {
   auto one_batch = [&](Value* batch) {
     dot.batch_coord = {.base = batch, .align = 1};
     choose_operands(dot);
-    if (dot.inner_product) {
+    if (dot.tiles) {
+      pack_operands(dot);
+      emit_tile_product(dot);
+    } else if (dot.inner_product) {
       if (dot.starts_in_place) bring_start();
       emit_inner_product(dot);
     } else {

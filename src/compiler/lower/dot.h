@@ -1,6 +1,6 @@
 // How one tt.dot is computed; shared by dot.cc (decisions), dot_pack.cc (operands into the layout
-// that the inner loop wants), dot_kernel.cc and dot_inner.cc (the inner loops) and dot_step.cc
-// (their instruction).
+// that the inner loop wants), dot_kernel.cc and dot_inner.cc (the inner loops), dot_step.cc (their
+// instruction) and dot_tiles.cc (tile registers instead).
 #pragma once
 
 #include "src/compiler/lower/emitter.h"
@@ -48,6 +48,7 @@ struct DotPlan {
   // even elements first.
   bool words = false;
 
+  bool tiles = false;          // by tile registers
   int64_t block_rows = 1;      // of accumulators
   bool inner_product = false;  // vectors along k instead of n
   bool a_in_place = false;

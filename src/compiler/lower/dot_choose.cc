@@ -103,6 +103,7 @@ double Emitter::choose_b(DotPlan& dot) {
   // Bytes to words: both halves.
   const double split = dot.words ? 3 : 0, parts = double(dot.parts());
   double once = cost_at(b, vector, dot.compute), in_place = uses * (once + split);
+  if (dot.tiles) in_place = reads_b_tiles_in_place(dot) ? 0 : 1e9;
   double rows = group * cost_at(b, row, dot.compute) + group;
   bool square = dot.k % width == 0 && lanes >= 4 &&
                 mlir::getElementTypeOrSelf(b.getType()) == dot.compute &&
@@ -143,6 +144,10 @@ void Emitter::choose_operands(DotPlan& dot) {
   int64_t rows = target_.vector_registers >= 32 ? 8 : dot.kind == DotKind::kInt8 ? 4 : 6;
   dot.block_rows = std::min<int64_t>(dot.rows, rows);
   double outer = choose_b(dot);
+  if (dot.tiles) {
+    dot.a_in_place = reads_a_tiles_in_place(dot);
+    return;
+  }
   // Few rows of a: vectors along k instead, summed up at the end.
   unsigned along = static_cast<unsigned>(std::gcd<int64_t>(dot.k, target_.vector_bytes / 4));
   bool possible = dot.m <= 4 && along == unsigned(target_.vector_bytes) / 4 &&

@@ -185,7 +185,10 @@ Value* Emitter::emit_shift(mlir::Operation* op, Value* a, Value* b) {
 }
 
 Value* Emitter::emit_integer(mlir::Operation* op, llvm::ArrayRef<Value*> x, unsigned result) {
-  if (mlir::isa<arith::AddIOp>(op)) return builder_.CreateAdd(x[0], x[1]);
+  if (mlir::isa<arith::AddIOp>(op)) {
+    if (Value* sum = add_pair_dot(x[0], x[1])) return sum;
+    return builder_.CreateAdd(x[0], x[1]);
+  }
   if (mlir::isa<arith::SubIOp>(op)) return builder_.CreateSub(x[0], x[1]);
   if (mlir::isa<arith::MulIOp>(op)) return builder_.CreateMul(x[0], x[1]);
   if (mlir::isa<arith::AndIOp>(op)) return builder_.CreateAnd(x[0], x[1]);

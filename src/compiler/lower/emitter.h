@@ -173,6 +173,7 @@ class Emitter {
   llvm::Value* emit_extern(mlir::triton::ExternElementwiseOp op, llvm::ArrayRef<llvm::Value*> x);
   // pair_ops.cc
   llvm::Value* emit_pair_op(mlir::Operation* op, llvm::ArrayRef<llvm::Value*> x);
+  llvm::Value* add_pair_dot(llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_compare(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_divide(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
   llvm::Value* emit_variable_shift(mlir::Operation* op, llvm::Value* a, llvm::Value* b);
@@ -334,6 +335,26 @@ class Emitter {
   void clear_dead_rows(const DotPlan& dot, llvm::Value* n_block, int64_t columns);
   void emit_outer_product(DotPlan& dot);
   void emit_inner_product(const DotPlan& dot);
+  // dot_tiles.cc
+  bool suits_tiles(const DotPlan& dot) const;
+  void choose_tile_shape();
+  llvm::Constant* tile_configuration();
+  struct TileRows {
+    llvm::Value* first = nullptr;
+    llvm::Value* stride = nullptr;  // bytes
+  };
+  TileRows tile_rows(mlir::Value value, const Point& point);
+  llvm::Value* unfolded(llvm::Value* index);
+  void load_tile(int64_t tile, const TileRows& rows);
+  Point a_rows(const DotPlan& dot, llvm::Value* m, llvm::Value* k_group);
+  Point b_rows(const DotPlan& dot, llvm::Value* k_group, llvm::Value* n_block);
+  bool reads_a_tiles_in_place(const DotPlan& dot);
+  bool reads_b_tiles_in_place(const DotPlan& dot);
+  void load_a_tile(const DotPlan& dot, int64_t tile, llvm::Value* m, llvm::Value* k_group);
+  void load_b_tile(const DotPlan& dot, int64_t tile, llvm::Value* k_group, llvm::Value* n_block);
+  void begin_d_tile(const DotPlan& dot, int64_t tile, llvm::Value* m, llvm::Value* n_block);
+  void store_d_tile(const DotPlan& dot, int64_t tile, llvm::Value* m, llvm::Value* n_block);
+  void emit_tile_product(DotPlan& dot);
 
   // --- memo: what was evaluated already in this nest body ----------------------------------------
   struct MemoKey {
@@ -362,6 +383,12 @@ class Emitter {
   };
   llvm::SmallVector<SpreadPrefetch, 2> spread_;
 
+  // Of the dots that tile registers compute; no groups: none.
+  struct TileShape {
+    int64_t rows = 0;    // of a and d
+    int64_t groups = 0;  // of four bytes along k
+  };
+
   mlir::triton::FuncOp func_;
   const TargetInfo& target_;
   llvm::Module& module_;
@@ -369,6 +396,7 @@ class Emitter {
   Builder builder_;
   Plan plan_;
   int64_t small_elements_;
+  TileShape tile_shape_;
   bool failed_ = false;
 
   llvm::Function* body_ = nullptr;

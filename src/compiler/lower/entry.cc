@@ -1,5 +1,6 @@
 // The function around the kernel's body: the loop over program ids that the entry ABI asks for, the
 // kernel's arguments out of their slots, and the exported record.
+#include "llvm/IR/IntrinsicsX86.h"
 #include "src/compiler/lower/emitter.h"
 #include "src/compiler/lower/lower.h"
 #include "src/compiler/lower/planner.h"
@@ -73,6 +74,7 @@ void Emitter::make_body_function() {
   llvm::FastMathFlags flags;
   flags.setAllowContract();
   builder_.setFastMathFlags(flags);
+  choose_tile_shape();
   emit_block(func_.getBody().front());
   builder_.CreateRetVoid();
 }
@@ -111,6 +113,8 @@ void Emitter::make_entry() {
         i32_type, builder_.CreateConstInBoundsGEP1_64(i32_type, entry->getArg(3), axis));
   }
   llvm::Value *begin = entry->getArg(1), *end = entry->getArg(2);
+  const bool tiles = tile_shape_.groups > 0;
+  if (tiles) builder_.CreateIntrinsic(llvm::Intrinsic::x86_ldtilecfg, {}, {tile_configuration()});
   builder_.CreateCondBr(builder_.CreateICmpULT(begin, end), loop, exit);
   builder_.SetInsertPoint(loop);
   auto* pid = open_phi(begin, start, "pid");
@@ -125,6 +129,8 @@ void Emitter::make_entry() {
   close_phi(pid, next, builder_.GetInsertBlock());
   builder_.CreateCondBr(builder_.CreateICmpULT(next, end), loop, exit);
   builder_.SetInsertPoint(exit);
+  if (tiles)
+    builder_.CreateIntrinsic(llvm::Intrinsic::x86_tilerelease, llvm::ArrayRef<llvm::Type*>(), {});
   builder_.CreateRetVoid();
 }
 

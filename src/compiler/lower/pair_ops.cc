@@ -68,4 +68,19 @@ Value* Emitter::emit_pair_op(mlir::Operation* op, llvm::ArrayRef<Value*> x) {
   return builder_.CreateShuffleVector(result, order);
 }
 
+// a + b as one instruction, where either is a pair_dot that nobody else reads. LLVM finds that too,
+// unless the other one comes from memory: then it adds that to the product. So: where tile
+// registers leave sums in memory.
+Value* Emitter::add_pair_dot(Value* a, Value* b) {
+  if (!target_.has_int8_tiles) return nullptr;
+  for (auto [product, sum] : {std::pair(a, b), std::pair(b, a)}) {
+    auto* call = llvm::dyn_cast<llvm::IntrinsicInst>(product);
+    if (!call || call->getIntrinsicID() != kDot.of_512 || !call->use_empty()) continue;
+    Value* x = call->getArgOperand(0);
+    Value* y = call->getArgOperand(1);
+    return builder_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpwssd_512, {}, {sum, x, y});
+  }
+  return nullptr;
+}
+
 }  // namespace nereid::lower

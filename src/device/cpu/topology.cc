@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -57,6 +59,13 @@ struct Features {
   bool v4 = false, v3 = false;
 };
 
+// Asks the kernel for the state of AMX's tile registers, for all threads of the process; kernels
+// before Linux 5.16 and some sandboxes refuse (Linux, Documentation/arch/x86/xstate.rst).
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 // The operating system's part (saved registers) is covered by __builtin_cpu_supports.
 Features detect() {
   __builtin_cpu_init();
@@ -78,7 +87,8 @@ Features detect() {
   const bool ifma = (ebx >> 21) & 1;
   const bool gfni = (ecx >> 8) & 1;
   const bool fp16 = (edx >> 23) & 1;
-  const bool amx = (edx >> 24) & 1;
+  constexpr uint32_t kTiles = 1U << 22 | 1U << 24 | 1U << 25;  // with bf16, at all, with bytes
+  const bool amx = (edx & kTiles) == kTiles;
   uint32_t eax1 = 0;
   bool bf16 = false;
   if (__get_cpuid_count(7, 1, &eax1, &ebx, &ecx, &edx)) bf16 = (eax1 >> 5) & 1;
@@ -87,7 +97,7 @@ Features detect() {
   const bool common = found.cooper_lake && vbmi2 && vpopcnt && ifma && gfni;
   __get_cpuid(0, &eax, &ebx, &ecx, &edx);
   found.znver4 = common && ebx == signature_AMD_ebx;
-  found.sapphire_rapids = common && ebx == signature_INTEL_ebx && fp16 && amx;
+  found.sapphire_rapids = common && ebx == signature_INTEL_ebx && fp16 && amx && may_use_tiles();
   return found;
 }
 #elif defined(__aarch64__)

@@ -19,7 +19,8 @@ std::string cpu_name();
 // "cpu:neoverse-n1", "cpu:generic". Names as nereid-cc's --cpu knows them; all are in
 // all_cpu_targets (target.h). cooperlake stands for AVX-512 with VNNI and BF16 dot products of any
 // maker, cascadelake for that without BF16; znver4 also for later processors of AMD, sapphirerapids
-// for later ones of Intel.
+// for later ones of Intel. Where there are AMX's tile registers this asks the kernel for them, for
+// all of the process; without them such a processor is a cooperlake.
 std::vector<std::string> cpu_targets();
 
 }  // namespace nereid

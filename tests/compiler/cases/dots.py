@@ -469,6 +469,32 @@ CASES += [Case(f"gemv_{dtype}_{n}x{k}", gemv_kernel,
           for dtype, n, k in (("fp32", 10, 200), ("bf16", 33, 576), ("fp16", 7, 64))]
 
 
+# Rows a stride apart, but not the same one for all blocks of 16 rows, or with none for the first.
+@triton.jit
+def uneven_rows_kernel(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FIRST: tl.constexpr, MORE: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    va = tl.load(a + (m * (m // 16 * MORE + FIRST))[:, None] + k[None, :])
+    packed = tl.load(b + tl.arange(0, K * N))  # [K/2, N, 2]
+    vb = tl.reshape(tl.permute(tl.reshape(packed, (K // 2, N, 2)), (0, 2, 1)), (K, N))
+    tl.store(c + m[:, None] * N + n[None, :], tl.dot(va, vb))
+
+
+def _uneven_rows(m: int, n: int, k: int, first: int, more: int) -> Case:
+    row = np.arange(m)
+    at = (row * (row // 16 * more + first))[:, None] + np.arange(k)[None, :]
+
+    def expect(v):
+        plain = v.b.reshape(k // 2, n, 2).transpose(0, 2, 1).reshape(k, n)
+        return {"c": v.a.reshape(-1)[at].astype(np.float64) @ plain.astype(np.float64)}
+
+    return Case(f"dot_uneven_rows_{m}x{n}x{k}_{first}_{more}", uneven_rows_kernel,
+                lambda rng: {"a": buffer(rng.standard_normal(at.max() + 1), "bf16"),
+                             "b": buffer(rng.standard_normal((k, n)), "bf16"), "c": poison((m, n), "fp32")},
+                expect, constexprs={"M": m, "N": n, "K": k, "FIRST": first, "MORE": more}, rtol=2e-5, atol=2e-4)
+
+
+CASES += [_uneven_rows(m, 32, 32, first, more) for m in (32, 64) for first, more in ((64, 16), (0, 64), (0, 0))]
+
 @triton.jit
 def scaled_kernel(a, sa, b, sb, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
     m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
