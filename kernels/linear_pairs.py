@@ -106,8 +106,8 @@ def _add_seconds(
     total, x_at, second_at, byte_at, scale_at, min_at, marks_at, row_inside, g,
     GROUPS: tl.constexpr, bits: tl.constexpr, has_min: tl.constexpr, DOT: tl.constexpr, FULL: tl.constexpr,
 ):  # fmt: skip
-    """total i32 with the products of second codes of groups g and g + 1, if a row has any there or may well. x_at and second_at: where
-    second codes and their pairs begin."""
+    """total i32 with the products of second codes of groups g and g + 1, if a row has any there or may well. x_at and
+    second_at: where second codes and their pairs begin."""
     if row_inside.shape[0] >= 16:  # of so many rows one has them almost always
         total = _add_pair(
             total, x_at + g * 32, second_at, byte_at + g * (bits * 128), scale_at, min_at, row_inside, g,
