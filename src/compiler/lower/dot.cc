@@ -60,7 +60,6 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
       dot.compute = mlir::getElementTypeOrSelf(dot.b_value.getType());
       dot.unsigned_b = unsigned_b || is_never_negative(op.getB());
       dot.words = has_short_sums(target_) && !dot.unsigned_b;
-      dot.shifted_a = target_.wants_unsigned_operand() && !dot.unsigned_b;
       if (has_short_sums(target_) && !dot.words) {
         dot.short_steps = 32767 / (2 * 128 * std::max<int64_t>(largest_byte(op.getB()), 1));
       }
@@ -82,6 +81,9 @@ DotPlan Emitter::plan_dot(tt::DotOp op) {
   unsigned bytes = element_bytes(dot.accumulator);
   dot.lanes = static_cast<unsigned>(
       std::gcd<int64_t>(dot.n, target_.vector_bytes / static_cast<int>(bytes)));
+  dot.tiles = tile_shape_.groups > 0 && suits_tiles(dot);
+  dot.shifted_a = dot.kind == DotKind::kInt8 && target_.wants_unsigned_operand() &&
+                  !dot.unsigned_b && !dot.tiles;
   return dot;
 }
 
@@ -116,8 +118,6 @@ void Emitter::emit_dot(tt::DotOp op) {
     return;
   }
   DotPlan dot = plan_dot(op);
-  dot.tiles = tile_shape_.groups > 0 && suits_tiles(dot);
-  if (dot.tiles) dot.shifted_a = false;
   mlir::Type to = mlir::getElementTypeOrSelf(op.getType());
   bool converted = to != dot.accumulator;
   Storage target = storage_of(*result);
