@@ -219,10 +219,10 @@ def linear_kernel(
                 group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, False,
             )  # fmt: skip
     else:
-        if DOT == 1 or DOT == 4:
+        if DOT == 1 or DOT == 4 or DOT == 5:
             # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
             REST_K: tl.constexpr = 64 if BLOCK_K > 64 and k % BLOCK_K != 0 else 0
-            if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
+            if DOT != 4 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
                 acc, up = rows_times_tiles(
                     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
                     x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE,

@@ -98,7 +98,7 @@ def _weights(
     SIDE_BY_SIDE: tl.constexpr, STREAM: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
-    if DOT == 4 or (bits == 16 and code_dtype != dtype):
+    if DOT >= 4 or (bits == 16 and code_dtype != dtype):
         tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
         return _weight_tile_by_words(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,

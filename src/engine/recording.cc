@@ -85,6 +85,8 @@ Result<RunnerOptions> runner_options_for(const ModelSource& source, const LoadOp
                                  .projected = narrow ? DType::kBF16 : DType::kF32,
                                  .cache = options.cache_dtype.value_or(cache),
                                  .codes = codes,
+                                 .prompt_numbers = codes && compute == DType::kBF16 &&
+                                                   target_multiplies_tiles(device.target),
                                  .float8 = float8},
                        .max_context = max_context,
                        .max_batch = options.max_batch,

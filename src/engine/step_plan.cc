@@ -210,6 +210,7 @@ nn::StepInputs StepPlan::inputs(DevicePtr base) const {
       Tensor(DType::kI32,
              {static_cast<int64_t>(seq_start_.size()), static_cast<int64_t>(limits_.max_pages)},
              view(pages_at_).ptr());
+  inputs.decode_rows = std::ranges::count(seq_decode_, true);
   for (const auto& [groups, views] :
        {std::pair{&groups_, &inputs.groups}, std::pair{&wanted_groups_, &inputs.wanted_groups}}) {
     for (const Group& group : *groups) {

@@ -49,9 +49,28 @@ bool Decoder::coded(const quant::Weight& weight) const {
   return types_.codes && ops::takes_codes(weight);
 }
 
-ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, int64_t rows,
+bool Decoder::coded(const quant::Weight& weight, const RowPart& part) const {
+  return !part.numbers && coded(weight);
+}
+
+std::vector<RowPart> Decoder::parts_of(const StepInputs& inputs) const {
+  const int64_t rows = inputs.tokens.dim(0);
+  if (!types_.prompt_numbers) return {{.count = rows}};
+  std::vector<RowPart> parts;
+  const int64_t drawn = inputs.decode_rows;
+  if (drawn > 0) parts.push_back({.count = drawn});
+  if (drawn < rows) parts.push_back({.first = drawn, .count = rows - drawn, .numbers = true});
+  return parts;
+}
+
+ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, const RowPart& part,
                                      int64_t width) const {
-  if (terms == 0) return Tensor(types_.compute, {rows, width}, input.numbers.ptr());
+  const int64_t rows = part.count;
+  if (terms == 0) {
+    return Tensor(types_.compute, {part.first + rows, width}, input.numbers.ptr())
+        .rows(part.first, rows);
+  }
+  NEREID_CHECK(part.first == 0, "codes of rows from {}", part.first);
   const int64_t groups = width / ops::kCodeGroup;
   return {
       Tensor(DType::kI8, {rows, terms * width}, input.codes.ptr(), ops::code_stride(terms * width)),
@@ -63,19 +82,20 @@ ops::ActivationRows Decoder::rows_of(const LinearInput& input, int64_t terms, in
 }
 
 ops::ActivationRows Decoder::input_of(const LinearInput& input, const quant::Weight& weight,
-                                      int64_t terms, int64_t rows) const {
-  return rows_of(input, coded(weight) ? terms : 0, rows, weight.k);
+                                      int64_t terms, const RowPart& part) const {
+  return rows_of(input, coded(weight, part) ? terms : 0, part, weight.k);
 }
 
 ops::Float8Rows Decoder::float8_rows() const {
   return {.codes = activations_.float8_codes.ptr(), .scales = activations_.float8_scales.ptr()};
 }
 
-Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, int64_t rows) {
-  if (!coded(reader)) return {};
+Status Decoder::encode(const LinearInput& input, const quant::Weight& reader,
+                       const RowPart& part) {
+  if (!coded(reader, part)) return {};
   launcher_->set_role("encode");
-  return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, rows, reader.k).values,
-                                       .out = rows_of(input, 1, rows, reader.k)});
+  return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, part, reader.k).values,
+                                       .out = rows_of(input, 1, part, reader.k)});
 }
 
 Tensor Decoder::cache(const Buffer& buffer) const {
@@ -85,20 +105,22 @@ Tensor Decoder::cache(const Buffer& buffer) const {
       buffer.ptr());
 }
 
-// normed = RMSNorm(x), in the forms that its readers take
+// normed = RMSNorm(x), x [part.count, hidden], in the forms that its readers take
 Status Decoder::norm(const Tensor& x, const Buffer& weight,
-                     std::span<const LinearWeights* const> readers, int64_t terms) {
+                     std::span<const LinearWeights* const> readers, int64_t terms,
+                     const RowPart& part) {
   launcher_->set_role("norm");
   for (const bool codes : {false, true}) {
-    if (std::ranges::none_of(
-            readers, [&](const LinearWeights* reader) { return coded(reader->weight) == codes; })) {
+    if (std::ranges::none_of(readers, [&](const LinearWeights* reader) {
+          return coded(reader->weight, part) == codes;
+        })) {
       continue;
     }
     NEREID_RETURN_IF_ERROR(ops::rms_norm(
         *launcher_,
         {.x = x,
          .weight = Tensor(DType::kF32, {spec_.hidden_size}, weight.ptr()),
-         .out = rows_of(activations_.normed, codes ? terms : 0, x.dim(0), spec_.hidden_size),
+         .out = rows_of(activations_.normed, codes ? terms : 0, part, spec_.hidden_size),
          .eps = spec_.norm.eps}));
   }
   return {};
@@ -142,31 +164,47 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs,
   return {};
 }
 
+// q, k and v of these rows
+Status Decoder::project_part(size_t layer, const RowPart& part) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const AttentionSpec& attention = spec_.attention;
+  std::vector<const LinearWeights*> readers;
+  for (const LinearWeights& of_qkv : weights.qkv) readers.push_back(&of_qkv);
+  const Tensor x = residual(part.first + part.count).rows(part.first, part.count);
+  NEREID_RETURN_IF_ERROR(norm(x, weights.input_norm, readers, kFineTerms, part));
+
+  // Queries take first codes alone: what rounding does to them, softmax averages over the keys.
+  const auto second_from = [&](const LinearWeights& of_qkv) {
+    const int64_t of_q =
+        std::clamp<int64_t>(attention.q_size() - of_qkv.column, 0, of_qkv.weight.n);
+    return of_q / ops::kCodeGroup * ops::kCodeGroup;
+  };
+  launcher_->set_role("qkv");
+  const Tensor qkv =
+      Tensor(types_.projected, {part.first + part.count, attention.qkv_size()},
+             activations_.qkv.ptr())
+          .rows(part.first, part.count);
+  for (const LinearWeights& of_qkv : weights.qkv) {
+    const ops::ActivationRows normed =
+        input_of(activations_.normed, of_qkv.weight, kFineTerms, part);
+    NEREID_RETURN_IF_ERROR(
+        ops::linear(*launcher_, {.x = normed,
+                                 .weight = &of_qkv.weight,
+                                 .second_from = normed.terms() == 1 ? 0 : second_from(of_qkv),
+                                 .bias = of_qkv.bias.ptr(),
+                                 .out = qkv.columns(of_qkv.column, of_qkv.weight.n),
+                                 .float8 = float8_rows()}));
+  }
+  return {};
+}
+
 // q, and this step's keys and values into the cache
 Status Decoder::project(size_t layer, const StepInputs& inputs) {
   const LayerWeights& weights = weights_.layers[layer];
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
-  std::vector<const LinearWeights*> readers;
-  for (const LinearWeights& part : weights.qkv) readers.push_back(&part);
-  NEREID_RETURN_IF_ERROR(norm(residual(rows), weights.input_norm, readers, kFineTerms));
-
-  // Queries take first codes alone: what rounding does to them, softmax averages over the keys.
-  const auto second_from = [&](const LinearWeights& part) {
-    const int64_t of_q = std::clamp<int64_t>(attention.q_size() - part.column, 0, part.weight.n);
-    return of_q / ops::kCodeGroup * ops::kCodeGroup;
-  };
-  launcher_->set_role("qkv");
-  const Tensor qkv(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr());
-  for (const LinearWeights& part : weights.qkv) {
-    const ops::ActivationRows x = input_of(activations_.normed, part.weight, kFineTerms, rows);
-    NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = x,
-                                 .weight = &part.weight,
-                                 .second_from = x.terms() == 1 ? 0 : second_from(part),
-                                 .bias = part.bias.ptr(),
-                                 .out = qkv.columns(part.column, part.weight.n),
-                                 .float8 = float8_rows()}));
+  for (const RowPart& part : parts_of(inputs)) {
+    NEREID_RETURN_IF_ERROR(project_part(layer, part));
   }
   const auto head_norm = [&](const Buffer& weight) {
     return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
@@ -178,7 +216,7 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
       {.heads = heads_of(attention),
        .rotary_dim = attention.rope.rotary_dim,
        .interleaved = attention.rope.interleaved,
-       .qkv = qkv,
+       .qkv = Tensor(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr()),
        .q_norm = head_norm(weights.q_norm),
        .k_norm = head_norm(weights.k_norm),
        .norm_eps = spec_.norm.eps,
@@ -192,54 +230,53 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
 }
 
 // residual += attention's result times out_weight^T
-Status Decoder::attention_out(size_t layer, const Tensor& residual) {
+Status Decoder::attention_out(size_t layer, const Tensor& residual, const RowPart& part) {
   const LayerWeights& weights = weights_.layers[layer];
   const quant::Weight& out_weight = weights.attention_out.weight;
-  const int64_t rows = residual.dim(0);
-  NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, rows));
+  NEREID_RETURN_IF_ERROR(encode(activations_.attention, out_weight, part));
   launcher_->set_role("o");
-  return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, 1, rows),
+  return ops::linear(*launcher_, {.x = input_of(activations_.attention, out_weight, 1, part),
                                   .weight = &out_weight,
                                   .bias = weights.attention_out.bias.ptr(),
-                                  .out = residual,
+                                  .out = residual.rows(part.first, part.count),
                                   .residual = true,
                                   .float8 = float8_rows()});
 }
 
 // residual += (act(norm(residual) gate^T) * (norm(residual) up^T)) down^T
-Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
+Status Decoder::mlp_block(size_t layer, const Tensor& residual, const RowPart& part) {
   const LayerWeights& weights = weights_.layers[layer];
-  const int64_t rows = residual.dim(0);
+  const Tensor x = residual.rows(part.first, part.count);
   const int64_t terms = layer + 1 == weights_.layers.size() ? kFineTerms : 1;
   NEREID_RETURN_IF_ERROR(
-      norm(residual, weights.mlp_norm, std::array{&weights.gate, &weights.up}, terms));
+      norm(x, weights.mlp_norm, std::array{&weights.gate, &weights.up}, terms, part));
   const int64_t width = spec_.mlp.intermediate_size;
   const quant::Weight &gate_weight = weights.gate.weight, &down = weights.down.weight;
   // Only a layer that takes codes gives codes.
-  const bool coded_out = coded(down) && coded(gate_weight) && weights.fused_gate(spec_);
-  ops::ActivationRows product = rows_of(activations_.mlp, coded_out ? 1 : 0, rows, width);
+  const bool coded_out = coded(down, part) && coded(gate_weight, part) && weights.fused_gate(spec_);
+  ops::ActivationRows product = rows_of(activations_.mlp, coded_out ? 1 : 0, part, width);
   product.octaves = false;  // a layer does not see whole rows of what it encodes
-  if (!down.paired()) {
+  if (coded_out && !down.paired()) {
     product.pairs = Tensor();
     product.pair_bits = 0;
   }
   launcher_->set_role("gate_up");
   if (weights.fused_gate(spec_)) {
     NEREID_RETURN_IF_ERROR(
-        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, terms, rows),
+        ops::linear(*launcher_, {.x = input_of(activations_.normed, gate_weight, terms, part),
                                  .weight = &gate_weight,
                                  .up = &weights.up.weight,
                                  .gate = gate_of(spec_.mlp.activation),
                                  .out = product,
                                  .float8 = float8_rows()}));
   } else {
-    const Tensor gate(DType::kF32, {rows, width}, activations_.gate.ptr());
-    const Tensor up(DType::kF32, {rows, width}, activations_.up.ptr());
-    for (const auto& [part, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
+    const Tensor gate(DType::kF32, {part.count, width}, activations_.gate.ptr());
+    const Tensor up(DType::kF32, {part.count, width}, activations_.up.ptr());
+    for (const auto& [half, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
       NEREID_RETURN_IF_ERROR(
-          ops::linear(*launcher_, {.x = input_of(activations_.normed, part->weight, terms, rows),
-                                   .weight = &part->weight,
-                                   .bias = part->bias.ptr(),
+          ops::linear(*launcher_, {.x = input_of(activations_.normed, half->weight, terms, part),
+                                   .weight = &half->weight,
+                                   .bias = half->bias.ptr(),
                                    .out = out,
                                    .float8 = float8_rows()}));
     }
@@ -250,8 +287,8 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
                                         .activation = gate_of(spec_.mlp.activation)}));
   }
   if (!coded_out) {
-    NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, rows));
-    product = input_of(activations_.mlp, down, 1, rows);
+    NEREID_RETURN_IF_ERROR(encode(activations_.mlp, down, part));
+    product = input_of(activations_.mlp, down, 1, part);
   } else if (down.paired()) {
     launcher_->set_role("encode");
     NEREID_RETURN_IF_ERROR(ops::pair_rows(*launcher_, product));
@@ -260,7 +297,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
   return ops::linear(*launcher_, {.x = product,
                                   .weight = &down,
                                   .bias = weights.down.bias.ptr(),
-                                  .out = residual,
+                                  .out = x,
                                   .residual = true,
                                   .float8 = float8_rows()});
 }
@@ -269,7 +306,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual) {
 Result<Tensor> Decoder::head(const Tensor& x, const Tensor& index) {
   const int64_t count = index ? index.dim(0) : x.dim(0);
   const quant::Weight& head = weights_.head(spec_);
-  const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, count);
+  const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, {.count = count});
   launcher_->set_role("norm");
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = x,
@@ -295,11 +332,11 @@ Result<Tensor> Decoder::finish_wanted(size_t layer, const StepInputs& inputs) {
   NEREID_RETURN_IF_ERROR(ops::take_rows(
       *launcher_, {.x = attended,
                    .index = inputs.logit_rows,
-                   .out = rows_of(activations_.attention, 0, count, attention.q_size()).values}));
+                   .out = rows_of(activations_.attention, 0, {.count = count}, attention.q_size()).values}));
   NEREID_RETURN_IF_ERROR(
       ops::take_rows(*launcher_, {.x = residual(rows), .index = inputs.logit_rows, .out = wanted}));
-  NEREID_RETURN_IF_ERROR(attention_out(layer, wanted));
-  NEREID_RETURN_IF_ERROR(mlp_block(layer, wanted));
+  NEREID_RETURN_IF_ERROR(attention_out(layer, wanted, {.count = count}));
+  NEREID_RETURN_IF_ERROR(mlp_block(layer, wanted, {.count = count}));
   return head(wanted, {});
 }
 
@@ -313,15 +350,20 @@ Result<Tensor> Decoder::forward(const StepInputs& inputs) {
       *launcher_, {.ids = inputs.tokens, .table = &weights_.embedding, .out = residual(rows)}));
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
     NEREID_RETURN_IF_ERROR(project(layer, inputs));
-    if (layer + 1 == spec_.layers.size() && count < rows) {
+    const bool last = layer + 1 == spec_.layers.size();
+    if (last && count < rows) {
       // Without logits all that is left of the step are its keys and values.
       return count == 0 ? Result<Tensor>(Tensor()) : finish_wanted(layer, inputs);
     }
+    const RowPart all = {.count = rows};
     NEREID_RETURN_IF_ERROR(
         attend(layer, inputs, inputs.groups,
-               rows_of(activations_.attention, 0, rows, spec_.attention.q_size()).values));
-    NEREID_RETURN_IF_ERROR(attention_out(layer, residual(rows)));
-    NEREID_RETURN_IF_ERROR(mlp_block(layer, residual(rows)));
+               rows_of(activations_.attention, 0, all, spec_.attention.q_size()).values));
+    // In the last layer all rows have the form that finish_wanted gives them.
+    for (const RowPart& part : last ? std::vector{all} : parts_of(inputs)) {
+      NEREID_RETURN_IF_ERROR(attention_out(layer, residual(rows), part));
+      NEREID_RETURN_IF_ERROR(mlp_block(layer, residual(rows), part));
+    }
   }
   return head(residual(rows), inputs.logit_rows);
 }

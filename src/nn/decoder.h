@@ -31,6 +31,10 @@ struct DecoderTypes {
   // Layers whose weights are group-quantised take their input as 8-bit codes
   // (ops/activation_rows.h).
   bool codes = false;
+  // With `codes`: rows of prompts, as against tokens that the model has drawn, stay numbers all the
+  // same, up to attention in the last layer: `compute` is bf16, and the target multiplies it by
+  // tiles.
+  bool prompt_numbers = false;
   // Layers whose weights are e4m3 take their input in e4m3 too, but for steps of one row. The head
   // does not.
   bool float8 = false;
@@ -64,6 +68,12 @@ struct Activations {
   Buffer logits;            // f32 [max_logit_rows, vocab]
 };
 
+// Neighbouring rows of a step whose inputs of linear layers have one form.
+struct RowPart {
+  int64_t first = 0, count = 0;
+  bool numbers = false;  // also for layers that take codes of other rows
+};
+
 class Decoder {
  public:
   // Allocates activations, cache and RoPE tables on the launcher's device and fills the tables.
@@ -91,6 +101,7 @@ class Decoder {
   Decoder(Launcher& launcher, DecoderSpec spec, DecoderWeights weights, const DecoderTypes& types,
           const DecoderLimits& limits);
 
+  bool splits_rows() const;  // whether prompt_numbers makes a difference, and can be had
   // Brings scales of weights that layers take codes for into pairs, where that is faster, and sets
   // the pair_bits of their inputs.
   Status pair_scales();
@@ -103,30 +114,36 @@ class Decoder {
   std::vector<NamedBuffer> activation_buffers() const;
   Status clear_activations();
   Status make_rope_tables();
+  // The parts of a step's rows.
+  std::vector<RowPart> parts_of(const StepInputs& inputs) const;
   Status project(size_t layer, const StepInputs& inputs);
+  Status project_part(size_t layer, const RowPart& part);
   Status attend(size_t layer, const StepInputs& inputs, std::span<const AttentionGroup> groups,
                 const Tensor& out);
-  Status attention_out(size_t layer, const Tensor& residual);
-  Status mlp_block(size_t layer, const Tensor& residual);
+  // These add to the rows of `residual` that the part has.
+  Status attention_out(size_t layer, const Tensor& residual, const RowPart& part);
+  Status mlp_block(size_t layer, const Tensor& residual, const RowPart& part);
   Status norm(const Tensor& x, const Buffer& weight, std::span<const LinearWeights* const> readers,
-              int64_t terms);
+              int64_t terms, const RowPart& part);
   Result<Tensor> finish_wanted(size_t layer, const StepInputs& inputs);
   Result<Tensor> head(const Tensor& x, const Tensor& index);
 
   Tensor residual(int64_t rows) const;
   // Whether the layer takes codes.
   bool coded(const quant::Weight& weight) const;
+  // Whether it takes codes of these rows.
+  bool coded(const quant::Weight& weight, const RowPart& part) const;
   bool any_qkv(bool codes) const;  // whether a part of q, k and v is `coded`, or is not
-  // `input` as codes of so many terms; with 0 as numbers.
-  ops::ActivationRows rows_of(const LinearInput& input, int64_t terms, int64_t rows,
+  // These rows of `input` as codes of so many terms; with 0 as numbers.
+  ops::ActivationRows rows_of(const LinearInput& input, int64_t terms, const RowPart& part,
                               int64_t width) const;
   // The same in the form that a layer takes: its codes, if it takes codes, of so many terms.
   ops::ActivationRows input_of(const LinearInput& input, const quant::Weight& weight, int64_t terms,
-                               int64_t rows) const;
+                               const RowPart& part) const;
   // Room for the input of a layer in e4m3; nothing where layers take none.
   ops::Float8Rows float8_rows() const;
-  // Fills the codes of `input` from its numbers, if the layer takes them.
-  Status encode(const LinearInput& input, const quant::Weight& reader, int64_t rows);
+  // Fills the codes of these rows of `input` from their numbers, if the layer takes them.
+  Status encode(const LinearInput& input, const quant::Weight& reader, const RowPart& part);
   Tensor cache(const Buffer& buffer) const;
 
   Launcher* launcher_;

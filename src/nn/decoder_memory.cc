@@ -1,5 +1,6 @@
 // Memory of a decoder: activations, KV cache, RoPE tables.
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "src/base/check.h"
@@ -28,6 +29,7 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   if (types.compute == DType::kBF16 && !decoder.any_qkv(false)) {
     decoder.types_.projected = DType::kBF16;
   }
+  decoder.types_.prompt_numbers = types.prompt_numbers && decoder.splits_rows();
   NEREID_RETURN_IF_ERROR(decoder.pair_scales());
   NEREID_RETURN_IF_ERROR(decoder.allocate_cache());
   const Status allocated = decoder.allocate();
@@ -37,6 +39,20 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_RETURN_IF_ERROR(decoder.clear_activations());
   NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
   return decoder;
+}
+
+// Some layer takes codes, and rows of all that parts have begin where kernels assume them to, every
+// 16 bytes.
+bool Decoder::splits_rows() const {
+  const AttentionSpec& attention = spec_.attention;
+  const bool aligned = std::ranges::all_of(
+      std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
+                 spec_.mlp.intermediate_size},
+      [](int64_t width) { return width % 8 == 0; });
+  return aligned && std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
+           return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
+                  coded(layer.up.weight) || coded(layer.down.weight);
+         });
 }
 
 Status Decoder::pair_scales() {
@@ -70,7 +86,8 @@ Status Decoder::pair_scales() {
     for (quant::Weight* weight : paired) {
       if (weight->format.bits != input->pair_bits) continue;
       NEREID_RETURN_IF_ERROR(quant::pair_scales(*launcher_, *weight));
-      if (weight == &weights_.embedding) continue;  // its rows are read with their own scales
+      // Rows of the embedding, and numbers, are multiplied with scales as they were.
+      if (weight == &weights_.embedding || (types_.prompt_numbers && weight != &head)) continue;
       NEREID_RETURN_IF_ERROR(launcher_->device().synchronize());
       weight->scales = Buffer();
       weight->mins = Buffer();
@@ -173,12 +190,12 @@ Status Decoder::allocate_inputs() {
   Activations& a = activations_;
   constexpr int64_t kTerms = 2;  // the most that a reader takes
   NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
-                                        any(false, gate, up) || any_qkv(false),
+                                        types_.prompt_numbers || any(false, gate, up) || any_qkv(false),
                                         any(true, gate, up) || any_qkv(true) ? kTerms : 0));
   NEREID_RETURN_IF_ERROR(
       allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out) ? 1 : 0));
   NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,
-                                        unfused || any(false, gate, down),
+                                        types_.prompt_numbers || unfused || any(false, gate, down),
                                         any(true, down) ? 1 : 0));
   const bool coded_head = coded(weights_.head(spec_));
   return allocate_input(a.head_normed, limits_.max_logit_rows, spec_.hidden_size, !coded_head,

@@ -21,7 +21,7 @@ void check_linear(const LinearArgs& args) {
   NEREID_CHECK(!args.x.scales || takes_codes(weight), "codes for a weight without groups");
   NEREID_CHECK(!args.out.scales || (args.x.scales && !args.out.octaves), "codes out of x {}",
                x.text());
-  NEREID_CHECK(!weight.paired() || args.x.pair_bits == weight.format.bits,
+  NEREID_CHECK(!args.x.scales || !weight.paired() || args.x.pair_bits == weight.format.bits,
                "x {} with pairs for {} bits, weights of {}", x.text(), args.x.pair_bits,
                weight.format.bits);
   NEREID_CHECK((args.gate == Gate::kNone) == (args.up == nullptr), "gate {} without its weight",
@@ -35,18 +35,21 @@ void check_linear(const LinearArgs& args) {
                "second terms from column {}, x {}", args.second_from, x.text());
 }
 
-DevicePtr scales_of(const quant::Weight& weight) {
-  return weight.paired() ? weight.pairs.scales.ptr() : weight.scales.ptr();
-}
+struct ScalePlanes {
+  DevicePtr scales = 0, mins = 0;
+};
 
-DevicePtr mins_of(const quant::Weight& weight) {
-  return weight.paired() ? weight.pairs.mins.ptr() : weight.mins.ptr();
+ScalePlanes planes_of(const quant::Weight* weight, bool paired) {
+  if (!weight) return {};
+  return paired ? ScalePlanes{weight->pairs.scales.ptr(), weight->pairs.mins.ptr()}
+                : ScalePlanes{weight->scales.ptr(), weight->mins.ptr()};
 }
 
 Status linear_panels(Launcher& launcher, const LinearArgs& args) {
   const quant::Weight& weight = *args.weight;
   const quant::Weight* up = args.up;
-  const bool paired = weight.paired();
+  const bool paired = weight.paired() && args.x.scales;  // numbers take scales as they were
+  const ScalePlanes planes = planes_of(&weight, paired), up_planes = planes_of(up, paired);
   return launcher.launch<kernels::Linear>(
       {.x_dtype = args.x.values.dtype(),
        .out_dtype = args.out.values.dtype(),
@@ -72,11 +75,11 @@ Status linear_panels(Launcher& launcher, const LinearArgs& args) {
        .x_sums = args.x.sums.ptr(),
        .x_pairs = args.x.pairs.ptr(),
        .codes = weight.codes.ptr(),
-       .scales = scales_of(weight),
-       .mins = mins_of(weight),
+       .scales = planes.scales,
+       .mins = planes.mins,
        .codes2 = up ? up->codes.ptr() : 0,
-       .scales2 = up ? scales_of(*up) : 0,
-       .mins2 = up ? mins_of(*up) : 0,
+       .scales2 = up_planes.scales,
+       .mins2 = up_planes.mins,
        .bias = args.bias,
        .out = args.out.values.ptr(),
        .out_scales = args.out.scales.ptr(),

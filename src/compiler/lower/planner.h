@@ -43,6 +43,10 @@ class Planner {
   void assign_buffers();
   void assign_loop(mlir::scf::ForOp loop);
   void share_with_carried(mlir::Value yielded, mlir::Value carried, int buffer);
+  bool ends_in_reader(mlir::Value value, mlir::Operation* reader);
+  void share_with_reader(mlir::Value value, mlir::Operation* reader, int buffer);
+  void share_with_branches(mlir::scf::IfOp branch);
+  int buffer_of_sum(mlir::Value sum);
   int new_buffer(mlir::Value value);
   void extend(int buffer, mlir::Value value, unsigned from);
   void place_buffers();

@@ -49,12 +49,51 @@ void Planner::share_with_carried(mlir::Value yielded, mlir::Value carried, int b
   }
 }
 
+// What a dot, or a loop for its result, starts from; null for others.
+static mlir::Value start_of(mlir::Value value) {
+  if (auto dot = value.getDefiningOp<tt::DotOp>()) return dot.getC();
+  auto loop = value.getDefiningOp<scf::ForOp>();
+  return loop ? loop.getInitArgs()[mlir::cast<mlir::OpResult>(value).getResultNumber()] : nullptr;
+}
+
+// Is `value` such a sum that nobody but `reader` reads, in the same block?
+bool Planner::ends_in_reader(mlir::Value value, mlir::Operation* reader) {
+  return start_of(value) && value.getParentBlock() == reader->getBlock() && value.hasOneUse() &&
+         stored_.count(value);
+}
+
+// Lets such a sum grow where the reader wants it, and so on with what it starts from.
+void Planner::share_with_reader(mlir::Value value, mlir::Operation* reader, int buffer) {
+  if (!ends_in_reader(value, reader)) return;
+  plan_.buffer_of[value] = buffer;
+  share_with_reader(start_of(value), value.getDefiningOp(), buffer);
+}
+
+// The buffer of a sum: where it starts from, if that ends with it.
+int Planner::buffer_of_sum(mlir::Value sum) {
+  if (plan_.stored(sum)) return plan_.buffer_of[sum];
+  mlir::Value start = start_of(sum);
+  const bool grows = start && ends_in_reader(start, sum.getDefiningOp());
+  return grows ? plan_.buffer_of[start] : new_buffer(sum);
+}
+
+// Each branch computes in the place of the result what only its yield reads.
+void Planner::share_with_branches(scf::IfOp branch) {
+  for (mlir::Region& region : branch->getRegions()) {
+    if (region.empty()) continue;
+    mlir::Operation* yield = region.front().getTerminator();
+    for (auto [result, yielded] : llvm::zip(branch.getResults(), yield->getOperands())) {
+      if (plan_.stored(result)) share_with_reader(yielded, yield, plan_.buffer_of[result]);
+    }
+  }
+}
+
 void Planner::assign_loop(scf::ForOp loop) {
   auto* yield = loop.getBody()->getTerminator();
   for (auto [index, argument] : llvm::enumerate(loop.getRegionIterArgs())) {
     if (!is_tensor(argument) || plan_.inductions.count(argument)) continue;
     mlir::Value result = loop.getResult(index);
-    int buffer = plan_.stored(result) ? plan_.buffer_of[result] : new_buffer(result);
+    int buffer = buffer_of_sum(result);
     plan_.buffer_of[argument] = buffer;
     plan_.buffer_of[result] = buffer;
     extend(buffer, result, plan_.position[loop]);
@@ -92,14 +131,14 @@ void Planner::assign_buffers() {
     }
     for (mlir::Value result : op->getResults()) {
       if (!stored_.count(result)) continue;
-      int buffer = plan_.stored(result) ? plan_.buffer_of[result] : new_buffer(result);
-      plan_.buffer_of[result] = buffer;
+      int buffer = plan_.buffer_of[result] = buffer_of_sum(result);
       extend(buffer, result, position);
       if (mlir::isa<scf::IfOp, scf::WhileOp>(op)) {
         Buffer& stored = plan_.buffers[buffer];
         stored.last = std::max(stored.last, plan_.end_position[op]);
       }
     }
+    if (auto branch = mlir::dyn_cast<scf::IfOp>(op)) share_with_branches(branch);
   }
 }
 
