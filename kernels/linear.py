@@ -12,6 +12,7 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
     (scale_pairs.py) are multiplied in integers throughout.
   - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
     does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
+  - DOT = 5, INNER_M rows and more: a whole panel is brought to x's type once, and used for BLOCK_M rows, INNER_M at a time.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -25,7 +26,7 @@ from kernels.activation import activate
 from kernels.activation_codes import TERMS, encode_groups, pair_words
 from kernels.linear_codes import codes_product
 from kernels.linear_pairs import pairs_product
-from kernels.linear_tiles import rows_times_tiles
+from kernels.linear_tiles import rows_times_panel, rows_times_tiles, whole_panel
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 
@@ -165,6 +166,34 @@ def _codes_tile(
 
 
 @triton.jit
+def _panel_tiles(
+    x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows, begin, panel, out_dtype: tl.constexpr,
+    bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
+    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr,
+    residual: tl.constexpr, gate: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, INNER_M: tl.constexpr,
+):  # fmt: skip
+    """The tiles of out of BLOCK_M rows from `begin` on and one panel, INNER_M rows at a time."""
+    dtype: tl.constexpr = x.dtype.element_ty
+    w = whole_panel(codes, scales, mins, panel, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K)
+    w2 = w
+    if gate != 0:
+        w2 = whole_panel(codes2, scales2, mins2, panel, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K)
+    block_n = panel.to(tl.int32)
+    column = block_n * 32 + tl.arange(0, 32)
+    for first in range(begin, tl.minimum(begin + BLOCK_M, rows), INNER_M):
+        # The last rows move up until all are inside; those that another tile has are not stored.
+        row = tl.minimum(first, rows - INNER_M) + tl.arange(0, INNER_M)
+        acc = rows_times_panel(x, row, w, x_stride, k, BLOCK_K)
+        up = acc
+        if gate != 0:
+            up = rows_times_panel(x, row, w2, x_stride, k, BLOCK_K)
+        acc = gated(acc, up, bias, column, n, has_bias, gate)
+        _store(
+            acc, out, out, out, out, row, row >= first, column, block_n, out_dtype, False, n, out_stride, residual, False,
+        )  # fmt: skip
+
+
+@triton.jit
 def _tile_of(pid, blocks_m, blocks_n: tl.constexpr, GROUP_M: tl.constexpr):
     """block_m, block_n of a program: neighbours share weights. With GROUP_M only so many blocks of rows at a time, whose
     x then lies in a core's own cache, and launch after launch the same rows in the same core's."""
@@ -186,6 +215,7 @@ def linear_kernel(
     has_min: tl.constexpr, n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr,
     has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr, DOT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP_M: tl.constexpr = 0, EXPONENTS: tl.constexpr = 0,
+    INNER_M: tl.constexpr = 0,
 ):  # fmt: skip
     block_m, block_n = _tile_of(tl.program_id(0), tl.cdiv(rows, BLOCK_M), (n + BLOCK_N - 1) // BLOCK_N, GROUP_M)
     row = block_m * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -218,11 +248,16 @@ def linear_kernel(
                 octaves, bits, code_dtype, zero,
                 group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, False,
             )  # fmt: skip
+    elif DOT == 5:
+        _panel_tiles(
+            x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows, block_m * BLOCK_M, panel, out_dtype,
+            bits, code_dtype, zero, group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, BLOCK_M, BLOCK_K, INNER_M,
+        )  # fmt: skip
     else:
-        if DOT == 1 or DOT == 4 or DOT == 5:
+        if DOT == 1 or DOT == 4:
             # Masks cost a CPU much, and Triton's pipelines for GPUs want one loop.
             REST_K: tl.constexpr = 64 if BLOCK_K > 64 and k % BLOCK_K != 0 else 0
-            if DOT != 4 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
+            if DOT == 1 and k % (REST_K if REST_K > 0 else BLOCK_K) == 0 and all_inside:
                 acc, up = rows_times_tiles(
                     x, codes, scales, mins, codes2, scales2, mins2, row, row_inside, panel, lane,
                     x_stride, k, bits, code_dtype, zero, group, has_min, gate, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE,

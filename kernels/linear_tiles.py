@@ -8,6 +8,13 @@ import triton.language as tl
 from kernels.quant import word_element
 
 
+@triton.constexpr_function
+def rest_columns(k, block):
+    """Of tiles for the columns behind the last whole block: the largest power of two that divides their number."""
+    rest = k % block
+    return rest & -rest if rest else 1
+
+
 @triton.jit
 def _panel_rows(at, ROWS: tl.constexpr, WIDTH: tl.constexpr, PANEL: tl.constexpr, BLOCK_N: tl.constexpr):
     """Addresses of ROWS rows of WIDTH elements of the panels that hold BLOCK_N columns, PANEL elements from one to
@@ -98,8 +105,7 @@ def _weights(
     SIDE_BY_SIDE: tl.constexpr, STREAM: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
-    if DOT >= 4 or (bits == 16 and code_dtype != dtype):
-        tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
+    if DOT == 4 or (bits == 16 and code_dtype != dtype):
         return _weight_tile_by_words(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
             SIDE_BY_SIDE, STREAM,
@@ -152,6 +158,7 @@ def rows_times_tiles(
     panels, all inside; else `panel` and `lane` are those of each column. FULL: all rows are inside, and k is a multiple
     of BLOCK_K, or of REST_K."""
     BLOCK_M: tl.constexpr = row.shape[0]
+    tl.static_assert(DOT != 4 or k % BLOCK_K == 0)
     # Asked for ahead where a few tiles of rows share the weights; widening them leaves more time for it.
     MOST: tl.constexpr = 16 if x.dtype.element_ty == code_dtype else 32
     STREAM: tl.constexpr = "evict_first" if DOT == 1 and BLOCK_M <= MOST and BLOCK_K <= 64 else ""
@@ -173,3 +180,44 @@ def rows_times_tiles(
                 k, bits, code_dtype, zero, group, has_min, gate, DOT, REST_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
             )  # fmt: skip
     return acc, up
+
+
+@triton.jit
+def whole_panel(
+    codes, scales, mins, panel,
+    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
+    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """A panel in `dtype`, as tensors [BLOCK_K, 32], and of what is left of k as [REST_K, 32]."""
+    REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
+    # Half-words of x's type are taken where they lie.
+    DOT: tl.constexpr = 1 if code_dtype == dtype else 4
+    lane = tl.arange(0, 32)
+    tiles = ()
+    for i in tl.static_range(k // BLOCK_K):
+        tile = _weights(
+            codes, scales, mins, i * BLOCK_K, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, BLOCK_K, 32, True, ""
+        )
+        tiles = tiles + (tile,)
+    for i in tl.static_range(k % BLOCK_K // REST_K):
+        k0: tl.constexpr = k // BLOCK_K * BLOCK_K + i * REST_K
+        tile = _weights(
+            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, REST_K, 32, True, ""
+        )
+        tiles = tiles + (tile,)
+    return tiles
+
+
+@triton.jit
+def rows_times_panel(x, row, tiles, x_stride: tl.constexpr, k: tl.constexpr, BLOCK_K: tl.constexpr):
+    """[rows, 32] f32 of a whole_panel; all rows are inside."""
+    REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
+    END: tl.constexpr = k // BLOCK_K
+    row_at = x + row.to(tl.int64)[:, None] * x_stride
+    acc = tl.zeros((row.shape[0], 32), dtype=tl.float32)
+    for i in tl.static_range(END):
+        acc = tl.dot(tl.load(row_at + (i * BLOCK_K + tl.arange(0, BLOCK_K))[None, :]), tiles[i], acc, input_precision="ieee")
+    for i in tl.static_range(k % BLOCK_K // REST_K):
+        column = END * BLOCK_K + i * REST_K + tl.arange(0, REST_K)
+        acc = tl.dot(tl.load(row_at + column[None, :]), tiles[END + i], acc, input_precision="ieee")
+    return acc

@@ -86,6 +86,7 @@ void Emitter::fill_storage(const Storage& storage, llvm::ArrayRef<int64_t> shape
 
 // Computes a stored tensor at its place in the program.
 void Emitter::materialize(mlir::Value value) {
+  if (auto dot = packed_for(value)) return materialize_packed(dot);
   const Buffer* buffer = plan_.find(value);
   Storage storage = storage_of(*buffer);
   mlir::Operation* op = value.getDefiningOp();

@@ -92,6 +92,11 @@ double Emitter::cost_along_k(DotPlan& dot, unsigned width, mlir::Type as) {
 // How b reaches the inner loop; the cost of that and of the arithmetic, per vector of d and k.
 double Emitter::choose_b(DotPlan& dot) {
   mlir::Value b = dot.b_value;
+  if (const Buffer* stored = plan_.find(b); stored && packed_for(b)) {
+    dot.b = storage_of(*stored);
+    dot.b_source = BSource::kInPlace;
+    return 0;
+  }
   unsigned group = static_cast<unsigned>(dot.group), lanes = dot.lanes, width = lanes * group;
   const auto blocks = (dot.rows + dot.block_rows - 1) / dot.block_rows;
   double uses = double(blocks);

@@ -272,26 +272,53 @@ void Emitter::pack_a(DotPlan& dot) {
   if (nest.unrolled) pin(dot.a->base);
 }
 
+void Emitter::pack_b(DotPlan& dot, const Storage& to) {
+  dot.b = to;
+  switch (dot.b_source) {
+    case BSource::kInPlace:
+      break;
+    case BSource::kVectors:
+      pack_b_vectors(dot);
+      break;
+    case BSource::kRows:
+      pack_b_rows(dot);
+      break;
+    case BSource::kTransposed:
+      pack_b_transposed(dot);
+      break;
+  }
+}
+
 void Emitter::pack_operands(DotPlan& dot) {
   if (!dot.a_in_place) pack_a(dot);
   if (dot.b_source != BSource::kInPlace) {
     uint64_t bytes = dot.k * dot.n * dot.packed_bytes();
-    dot.b = Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute};
-    switch (dot.b_source) {
-      case BSource::kInPlace:
-        break;
-      case BSource::kVectors:
-        pack_b_vectors(dot);
-        break;
-      case BSource::kRows:
-        pack_b_rows(dot);
-        break;
-      case BSource::kTransposed:
-        pack_b_transposed(dot);
-        break;
-    }
+    pack_b(dot, Storage{.base = scratch_temp(bytes), .strides = {}, .element = dot.compute});
   }
   if (dot.shifted_a) compute_correction(dot);
+}
+
+// The dot by tiles, in a loop behind it, that `value` is the b of and nothing else. Such a value is
+// stored as that dot reads it.
+tt::DotOp Emitter::packed_for(mlir::Value value) {
+  if (tile_shape_.groups == 0 || !value.hasOneUse()) return nullptr;
+  auto op = mlir::dyn_cast<tt::DotOp>(*value.getUsers().begin());
+  if (!op || op.getB() != value || op->getBlock() == value.getParentBlock()) return nullptr;
+  const DotPlan dot = plan_dot(op);
+  const bool as_it_is = mlir::getElementTypeOrSelf(value.getType()) == dot.compute;
+  return dot.tiles && as_it_is ? op : nullptr;
+}
+
+// Computes it at its place in the program.
+void Emitter::materialize_packed(tt::DotOp op) {
+  DotPlan dot = plan_dot(op);
+  const Buffer* buffer = plan_.find(dot.b_value);
+  const int saved = plan_.buffer_of[dot.b_value];
+  plan_.buffer_of.erase(dot.b_value);
+  choose_b(dot);
+  if (dot.b_source == BSource::kInPlace) dot.b_source = BSource::kVectors;
+  pack_b(dot, storage_of(*buffer));
+  plan_.buffer_of[dot.b_value] = saved;
 }
 
 }  // namespace nereid::lower

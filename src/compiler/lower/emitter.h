@@ -301,7 +301,10 @@ class Emitter {
   Coord group_coord(const DotPlan& dot, llvm::Value* k_group, int64_t offset, unsigned lanes,
                     int64_t div);
   llvm::SmallVector<llvm::Value*, 4> transpose(llvm::ArrayRef<llvm::Value*> rows);
+  void pack_b(DotPlan& dot, const Storage& to);
   void pack_operands(DotPlan& dot);
+  mlir::triton::DotOp packed_for(mlir::Value value);
+  void materialize_packed(mlir::triton::DotOp op);
   void pack_b_transposed(DotPlan& dot);
   void pack_b_vectors(DotPlan& dot);
   void pack_b_rows(DotPlan& dot);
