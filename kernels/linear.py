@@ -12,7 +12,7 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
     (scale_pairs.py) are multiplied in integers throughout.
   - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
     does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
-  - DOT = 5, INNER_M rows and more: a whole panel is brought to x's type once, and used for BLOCK_M rows, INNER_M at a time.
+  - DOT = 5: a whole panel is brought to x's type once, and used for BLOCK_M rows, INNER_M at a time.
 With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
 """
 
@@ -166,6 +166,23 @@ def _codes_tile(
 
 
 @triton.jit
+def _panel_tile(
+    x, w, w2, bias, out, row, row_inside, panel, out_dtype: tl.constexpr, n: tl.constexpr, k: tl.constexpr,
+    x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    """The tile of out of these rows and one panel, given whole. FULL: all rows of x are inside."""
+    acc = rows_times_panel(x, row, row_inside, w, x_stride, k, BLOCK_K, FULL)
+    up = acc
+    if gate != 0:
+        up = rows_times_panel(x, row, row_inside, w2, x_stride, k, BLOCK_K, FULL)
+    block_n = panel.to(tl.int32)
+    column = block_n * 32 + tl.arange(0, 32)
+    acc = gated(acc, up, bias, column, n, has_bias, gate)
+    _store(acc, out, out, out, out, row, row_inside, column, block_n, out_dtype, False, n, out_stride, residual, False)
+
+
+@triton.jit
 def _panel_tiles(
     x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows, begin, panel, out_dtype: tl.constexpr,
     bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
@@ -178,19 +195,20 @@ def _panel_tiles(
     w2 = w
     if gate != 0:
         w2 = whole_panel(codes2, scales2, mins2, panel, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K)
-    block_n = panel.to(tl.int32)
-    column = block_n * 32 + tl.arange(0, 32)
-    for first in range(begin, tl.minimum(begin + BLOCK_M, rows), INNER_M):
-        # The last rows move up until all are inside; those that another tile has are not stored.
-        row = tl.minimum(first, rows - INNER_M) + tl.arange(0, INNER_M)
-        acc = rows_times_panel(x, row, w, x_stride, k, BLOCK_K)
-        up = acc
-        if gate != 0:
-            up = rows_times_panel(x, row, w2, x_stride, k, BLOCK_K)
-        acc = gated(acc, up, bias, column, n, has_bias, gate)
-        _store(
-            acc, out, out, out, out, row, row >= first, column, block_n, out_dtype, False, n, out_stride, residual, False,
+    local = tl.arange(0, INNER_M)
+    if rows < INNER_M:
+        _panel_tile(
+            x, w, w2, bias, out, local, local < rows, panel, out_dtype, n, k, x_stride, out_stride, has_bias, residual, gate,
+            BLOCK_K, False,
         )  # fmt: skip
+    else:
+        for first in range(begin, tl.minimum(begin + BLOCK_M, rows), INNER_M):
+            # The last rows move up until all are inside; those that another tile has are not stored.
+            row = tl.minimum(first, rows - INNER_M) + local
+            _panel_tile(
+                x, w, w2, bias, out, row, row >= first, panel, out_dtype, n, k, x_stride, out_stride, has_bias, residual, gate,
+                BLOCK_K, True,
+            )  # fmt: skip
 
 
 @triton.jit

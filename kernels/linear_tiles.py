@@ -209,15 +209,25 @@ def whole_panel(
 
 
 @triton.jit
-def rows_times_panel(x, row, tiles, x_stride: tl.constexpr, k: tl.constexpr, BLOCK_K: tl.constexpr):
-    """[rows, 32] f32 of a whole_panel; all rows are inside."""
+def _add_columns(acc, row_at, row_inside, column, tile, FULL: tl.constexpr):
+    """acc with the products of these columns of x and their tile of a panel."""
+    if FULL:
+        xs = tl.load(row_at + column[None, :])
+    else:
+        xs = tl.load(row_at + column[None, :], mask=row_inside[:, None], other=0.0)
+    return tl.dot(xs, tile, acc, input_precision="ieee")
+
+
+@triton.jit
+def rows_times_panel(x, row, row_inside, tiles, x_stride: tl.constexpr, k: tl.constexpr, BLOCK_K: tl.constexpr, FULL: tl.constexpr):
+    """[rows, 32] f32 of a whole_panel. FULL: all rows are inside."""
     REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
-    END: tl.constexpr = k // BLOCK_K
+    BLOCKS: tl.constexpr = k // BLOCK_K
     row_at = x + row.to(tl.int64)[:, None] * x_stride
     acc = tl.zeros((row.shape[0], 32), dtype=tl.float32)
-    for i in tl.static_range(END):
-        acc = tl.dot(tl.load(row_at + (i * BLOCK_K + tl.arange(0, BLOCK_K))[None, :]), tiles[i], acc, input_precision="ieee")
+    for i in tl.static_range(BLOCKS):
+        acc = _add_columns(acc, row_at, row_inside, i * BLOCK_K + tl.arange(0, BLOCK_K), tiles[i], FULL)
     for i in tl.static_range(k % BLOCK_K // REST_K):
-        column = END * BLOCK_K + i * REST_K + tl.arange(0, REST_K)
-        acc = tl.dot(tl.load(row_at + column[None, :]), tiles[END + i], acc, input_precision="ieee")
+        column = BLOCKS * BLOCK_K + i * REST_K + tl.arange(0, REST_K)
+        acc = _add_columns(acc, row_at, row_inside, column, tiles[BLOCKS + i], FULL)
     return acc

@@ -298,15 +298,17 @@ void Emitter::pack_operands(DotPlan& dot) {
   if (dot.shifted_a) compute_correction(dot);
 }
 
-// The dot by tiles, in a loop behind it, that `value` is the b of and nothing else. Such a value is
-// stored as that dot reads it.
+// One of the dots by tiles, in blocks within its own, that `value` is the b of and nothing else.
+// Such a value is stored as they read it.
 tt::DotOp Emitter::packed_for(mlir::Value value) {
-  if (tile_shape_.groups == 0 || !value.hasOneUse()) return nullptr;
-  auto op = mlir::dyn_cast<tt::DotOp>(*value.getUsers().begin());
-  if (!op || op.getB() != value || op->getBlock() == value.getParentBlock()) return nullptr;
-  const DotPlan dot = plan_dot(op);
-  const bool as_it_is = mlir::getElementTypeOrSelf(value.getType()) == dot.compute;
-  return dot.tiles && as_it_is ? op : nullptr;
+  if (tile_shape_.groups == 0 || value.use_empty()) return nullptr;
+  const bool by_tiles = llvm::all_of(value.getUsers(), [&](mlir::Operation* user) {
+    auto op = mlir::dyn_cast<tt::DotOp>(user);
+    if (!op || op.getB() != value || op->getBlock() == value.getParentBlock()) return false;
+    const DotPlan dot = plan_dot(op);
+    return dot.tiles && mlir::getElementTypeOrSelf(value.getType()) == dot.compute;
+  });
+  return by_tiles ? mlir::cast<tt::DotOp>(*value.getUsers().begin()) : nullptr;
 }
 
 // Computes it at its place in the program.
