@@ -2,7 +2,8 @@
 
     .venv/bin/python bench/quality.py MODEL.gguf [--device cpu:x86-64-v3] [--dtype auto]
 
-F32 continues each prompt greedily; the difference is that of the tokens it chose. Limits: docs/benchmarks.md.
+F32 continues each prompt greedily; the difference is that of the tokens it chose, once computed as a part of the prompt
+and once one by one, as generated tokens are. Limits: docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ def answers(command: list[str], stdin: str = "") -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer(command, stdin).splitlines()]
 
 
+def request(text: dict[str, Any], generated: bool) -> dict[str, Any]:
+    prompt = text["prompt_token_ids"]
+    line = {"token_ids": prompt + text["token_ids"]}
+    return {**line, "generated_from": len(prompt)} if generated else line
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -51,15 +58,16 @@ def main() -> int:
     for prompt in PROMPTS:
         run = [str(flags.program), "run", *common, "--dtype", "f32", "--temperature", "0", "--json", "-n", str(TOKENS), "--raw", prompt]
         texts += answers(run)
-    lines = "".join(json.dumps({"token_ids": text["prompt_token_ids"] + text["token_ids"]}) + "\n" for text in texts)
     score = [str(flags.program), "eval", *common, "--input", "-", "--dtype"]
-    differences = [
-        abs(ours - exact)
-        for text, default, reference in zip(texts, answers([*score, flags.dtype], lines), answers([*score, "f32"], lines))
-        for ours, exact in list(zip(default["logprobs"], reference["logprobs"]))[len(text["prompt_token_ids"]) :]
-    ]
-    mean, largest = sum(differences) / len(differences), max(differences)
-    print(f"{flags.model}: {len(differences)} tokens, mean |difference| {mean:.4f}, largest {largest:.3f}")
+    for name in ("prompt", "generated"):
+        lines = "".join(json.dumps(request(text, name == "generated")) + "\n" for text in texts)
+        differences = [
+            abs(ours - exact)
+            for text, default, reference in zip(texts, answers([*score, flags.dtype], lines), answers([*score, "f32"], lines))
+            for ours, exact in list(zip(default["logprobs"], reference["logprobs"]))[len(text["prompt_token_ids"]) :]
+        ]
+        mean, largest = sum(differences) / len(differences), max(differences)
+        print(f"{flags.model}, as {name}: {len(differences)} tokens, mean |difference| {mean:.4f}, largest {largest:.3f}")
     return 0
 
 

@@ -52,6 +52,10 @@ TEST_F(Commands, EvalNamesTheLineOfAnError) {
                       R"("add_generation_prompt":"yes"})"),
               HasSubstr("add_generation_prompt: found 'yes', expected true or false"));
   EXPECT_THAT(message("{\"token_ids\":[1,-2]}"), HasSubstr("token_ids[1]: found -2"));
+  EXPECT_THAT(message("{\"token_ids\":[1,2],\"generated_from\":3}"),
+              HasSubstr("generated_from: found 3, expected 1 to 2"));
+  EXPECT_THAT(message("{\"token_ids\":[1,2],\"generated_from\":\"1\"}"),
+              HasSubstr("generated_from: found \"1\", expected 1 to 2"));
   EXPECT_THAT(message("{\"token_ids\":[]}"), HasSubstr("no tokens to score"));
   EXPECT_THAT(message("[1]"), HasSubstr("expected an object"));
 }

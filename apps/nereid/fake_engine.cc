@@ -126,7 +126,8 @@ Result<GenerateResult> FakeEngine::generate(const GenerateParams& params) {
   return result;
 }
 
-Result<ScoreResult> FakeEngine::score(std::span<const int32_t> ids, int32_t top_n) {
+Result<ScoreResult> FakeEngine::score(const ScoreParams& params) {
+  const auto& [ids, top_n, generated_from] = params;
   scored.emplace_back(ids.begin(), ids.end());
   if (ids.empty()) return error("no tokens to score");
   ScoreResult result;

@@ -41,7 +41,7 @@ class FakeEngine : public Engine {
   double load_seconds() const override { return 0.25; }
   const MemoryPlan& memory_plan() const override { return memory_plan_; }
   Result<GenerateResult> generate(const GenerateParams& params) override;
-  Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
+  Result<ScoreResult> score(const ScoreParams& params) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
   Result<MachineLimits> limits() override { return options_.limits; }

@@ -59,7 +59,15 @@ Result<std::vector<int32_t>> ids_of_request(const Engine& engine, const Json& re
 
 Result<Json> score_request(Engine& engine, const Json& request, int32_t top_n) {
   NEREID_TRY(const std::vector<int32_t> ids, ids_of_request(engine, request));
-  NEREID_TRY(const ScoreResult score, engine.score(ids, top_n));
+  ScoreParams params = {.ids = ids, .top_n = top_n};
+  if (const auto from = request.find("generated_from"); from != request.end()) {
+    if (!from->is_number_integer() || from->get<int64_t>() < 1 ||
+        from->get<int64_t>() > std::ssize(ids)) {
+      return error("generated_from: found {}, expected 1 to {}", from->dump(), ids.size());
+    }
+    params.generated_from = from->get<int32_t>();
+  }
+  NEREID_TRY(const ScoreResult score, engine.score(params));
   NEREID_CHECK(score.logprobs.size() == ids.size(), "{} log-probabilities of {} tokens",
                score.logprobs.size(), ids.size());
   Json answer = Json::object();
@@ -102,9 +110,9 @@ Result<Perplexity> measure_perplexity(Engine& engine, std::span<const int32_t> i
   int64_t scored_end = 1;  // ids[1, scored_end) are scored
   for (int64_t begin = 0; scored_end < result.tokens; begin += result.stride) {
     const int64_t end = std::min<int64_t>(begin + result.window, result.tokens);
-    NEREID_TRY(
-        const ScoreResult score,
-        engine.score(ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), 0));
+    NEREID_TRY(const ScoreResult score,
+               engine.score({.ids = ids.subspan(static_cast<size_t>(begin),
+                                                static_cast<size_t>(end - begin))}));
     for (; scored_end < end; ++scored_end) {
       sum -= score.logprobs.at(static_cast<size_t>(scored_end - begin));
       ++result.scored_tokens;

@@ -13,6 +13,7 @@ namespace nereid::commands {
 
 // One request of the input of `eval` -> one object of its output.
 //   in:  {"prompt": text} or {"messages": [...]} or {"token_ids": [...]}, and "id"? (given back)
+//        and "generated_from"? (ScoreParams)
 //   out: {"id"?, "token_ids": [n], "logprobs": [null, ...n-1 numbers],
 //         "top_logprobs"?: [n][top_n][id, logprob]}
 Result<nlohmann::ordered_json> score_request(Engine& engine, const nlohmann::ordered_json& request,

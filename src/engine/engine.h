@@ -77,6 +77,14 @@ struct GenerateResult {
   double prefill_seconds = 0, decode_seconds = 0;
 };
 
+struct ScoreParams {
+  std::span<const int32_t> ids;
+  int32_t top_n = 0;  // tokens to list for each position
+  // Tokens from here on, 1 to their number, are computed one by one as generated ones are, which on
+  // some devices rounds otherwise than a prompt.
+  std::optional<int32_t> generated_from = {};
+};
+
 // What follows each position of a given token sequence.
 struct ScoreResult {
   std::vector<float> logprobs;  // [n]: log-probability of ids[i] given ids[< i]; NaN for i = 0
@@ -108,7 +116,7 @@ class Engine {
   // Errors: empty prompt, id out of range, longer than max_context, sampling parameters out of
   // range.
   virtual Result<GenerateResult> generate(const GenerateParams& params) = 0;
-  virtual Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) = 0;
+  virtual Result<ScoreResult> score(const ScoreParams& params) = 0;
   // `batch` sequences: prefill of `prefill` tokens each, then `decode` steps starting at `context`
   // tokens.
   virtual Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,

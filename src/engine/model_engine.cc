@@ -89,19 +89,26 @@ Result<GenerateResult> ModelEngine::generate(const GenerateParams& params) {
   return result;
 }
 
-Result<ScoreResult> ModelEngine::score(std::span<const int32_t> ids, int32_t top_n) {
+Result<ScoreResult> ModelEngine::score(const ScoreParams& params) {
+  const auto& [ids, top_n, generated_from] = params;
   NEREID_RETURN_IF_ERROR(check_ids(ids, 0));
   if (top_n < 0 || top_n > kMaxTopLogprobs) {
     return error("top logprobs: found {}, expected 0 to {}", top_n, kMaxTopLogprobs);
   }
+  const auto all = static_cast<int32_t>(ids.size()), given = generated_from.value_or(all);
+  if (given < 1 || given > all) {
+    return error("generated_from: found {}, expected 1 to {}", given, all);
+  }
   Sequence sequence(*pages_);
-  sequence.append(ids);
+  sequence.append(ids.first(static_cast<size_t>(given)));
+  for (const int32_t id : ids.subspan(static_cast<size_t>(given))) sequence.append(id);
   NEREID_RETURN_IF_ERROR(sequence.reserve(runner_->limits().page_size));
   ScoreResult result;
   result.logprobs.push_back(std::numeric_limits<float>::quiet_NaN());
   while (sequence.pending() > 0) {
     const int32_t first = sequence.cached();
-    const int32_t count = std::min(sequence.pending(), runner_->max_logit_rows());
+    const int32_t count =
+        first < given ? std::min(given - first, runner_->max_logit_rows()) : int32_t{1};
     const SequenceSlice slice = sequence.slice(count, LogitRows::kAll);
     NEREID_TRY(const Tensor logits, runner_->forward({&slice, 1}));
     std::vector<int32_t> targets;

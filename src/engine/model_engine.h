@@ -35,7 +35,7 @@ class ModelEngine final : public Engine {
   const MemoryPlan& memory_plan() const override { return memory_plan_; }
 
   Result<GenerateResult> generate(const GenerateParams& params) override;
-  Result<ScoreResult> score(std::span<const int32_t> ids, int32_t top_n) override;
+  Result<ScoreResult> score(const ScoreParams& params) override;
   Result<BenchPoint> bench(int32_t prefill, int32_t decode, int32_t context,
                            int32_t batch) override;
   Result<MachineLimits> limits() override;

@@ -145,7 +145,7 @@ TEST_P(ServingCpu, PromptLogprobsAreThoseOfScore) {
   ServeRequest request = numbered_request(3, engine->config().vocab_size);
   request.prompt_logprobs = true;
   request.top_logprobs = 3;
-  const auto expected = (*single)->score(request.prompt_ids, 3);
+  const auto expected = (*single)->score({.ids = request.prompt_ids, .top_n = 3});
   ASSERT_TRUE(expected);
   const auto sink = std::make_shared<CollectingSink>();
   ASSERT_TRUE(engine->submit(request, sink));
@@ -155,6 +155,32 @@ TEST_P(ServingCpu, PromptLogprobsAreThoseOfScore) {
     EXPECT_NEAR(sink->prompt[at].logprob, expected->logprobs[at], 2e-3) << at;
     ASSERT_EQ(sink->prompt[at].top.size(), 3u);
     EXPECT_EQ(sink->prompt[at].top[0].first, expected->top[at - 1][0].first) << at;
+  }
+}
+
+// Scored one by one behind their prompt, tokens have the log-probabilities they were drawn with.
+TEST_P(ServingCpu, GeneratedTokensScoreAsTheyWereDrawn) {
+  auto single = ModelEngine::load({.model_path = path_of(GetParam()),
+                                   .device = "cpu",
+                                   .threads = 2,
+                                   .dtype = GetParam().dtype});
+  ASSERT_TRUE(single);
+  const auto engine = start({.max_sequences = 4});
+  ServeRequest request = numbered_request(0, engine->config().vocab_size);
+  const auto sink = std::make_shared<CollectingSink>();
+  ASSERT_TRUE(engine->submit(request, sink));
+  const Outcome drawn = outcome_of(*sink);
+  std::vector<int32_t> ids = request.prompt_ids;
+  for (const auto& [id, logprob] : drawn) ids.push_back(id);
+  const auto prompt = static_cast<int32_t>(request.prompt_ids.size());
+  const auto scores = (*single)->score({.ids = ids, .generated_from = prompt});
+  ASSERT_TRUE(scores);
+  ASSERT_EQ(scores->logprobs.size(), ids.size());
+  for (size_t at = 0; at < drawn.size(); ++at) {
+    EXPECT_EQ(scores->logprobs[request.prompt_ids.size() + at], drawn[at].second) << at;
+  }
+  for (const int32_t wrong : {0, static_cast<int32_t>(ids.size()) + 1}) {
+    EXPECT_FALSE((*single)->score({.ids = ids, .generated_from = wrong}));
   }
 }
 

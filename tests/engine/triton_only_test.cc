@@ -135,7 +135,7 @@ class TritonOnly : public testing::TestWithParam<const char*> {
 
   void score() {
     const std::vector<int32_t> ids(50, 9);
-    const auto result = engine_->score(ids, 3);
+    const auto result = engine_->score({.ids = ids, .top_n = 3});
     ASSERT_TRUE(result) << result.error().message;
   }
 
