@@ -90,8 +90,7 @@ ops::Float8Rows Decoder::float8_rows() const {
   return {.codes = activations_.float8_codes.ptr(), .scales = activations_.float8_scales.ptr()};
 }
 
-Status Decoder::encode(const LinearInput& input, const quant::Weight& reader,
-                       const RowPart& part) {
+Status Decoder::encode(const LinearInput& input, const quant::Weight& reader, const RowPart& part) {
   if (!coded(reader, part)) return {};
   launcher_->set_role("encode");
   return ops::encode_rows(*launcher_, {.x = rows_of(input, 0, part, reader.k).values,
@@ -180,10 +179,9 @@ Status Decoder::project_part(size_t layer, const RowPart& part) {
     return of_q / ops::kCodeGroup * ops::kCodeGroup;
   };
   launcher_->set_role("qkv");
-  const Tensor qkv =
-      Tensor(types_.projected, {part.first + part.count, attention.qkv_size()},
-             activations_.qkv.ptr())
-          .rows(part.first, part.count);
+  const Tensor qkv = Tensor(types_.projected, {part.first + part.count, attention.qkv_size()},
+                            activations_.qkv.ptr())
+                         .rows(part.first, part.count);
   for (const LinearWeights& of_qkv : weights.qkv) {
     const ops::ActivationRows normed =
         input_of(activations_.normed, of_qkv.weight, kFineTerms, part);
@@ -306,7 +304,8 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual, const RowPart& p
 Result<Tensor> Decoder::head(const Tensor& x, const Tensor& index) {
   const int64_t count = index ? index.dim(0) : x.dim(0);
   const quant::Weight& head = weights_.head(spec_);
-  const ops::ActivationRows rows = input_of(activations_.head_normed, head, kFineTerms, {.count = count});
+  const ops::ActivationRows rows =
+      input_of(activations_.head_normed, head, kFineTerms, {.count = count});
   launcher_->set_role("norm");
   NEREID_RETURN_IF_ERROR(ops::rms_norm(
       *launcher_, {.x = x,
@@ -330,9 +329,10 @@ Result<Tensor> Decoder::finish_wanted(size_t layer, const StepInputs& inputs) {
   NEREID_RETURN_IF_ERROR(attend(layer, inputs, inputs.wanted_groups, attended));
   launcher_->set_role("wanted");
   NEREID_RETURN_IF_ERROR(ops::take_rows(
-      *launcher_, {.x = attended,
-                   .index = inputs.logit_rows,
-                   .out = rows_of(activations_.attention, 0, {.count = count}, attention.q_size()).values}));
+      *launcher_,
+      {.x = attended,
+       .index = inputs.logit_rows,
+       .out = rows_of(activations_.attention, 0, {.count = count}, attention.q_size()).values}));
   NEREID_RETURN_IF_ERROR(
       ops::take_rows(*launcher_, {.x = residual(rows), .index = inputs.logit_rows, .out = wanted}));
   NEREID_RETURN_IF_ERROR(attention_out(layer, wanted, {.count = count}));

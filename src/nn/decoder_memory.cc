@@ -45,10 +45,10 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
 // 16 bytes.
 bool Decoder::splits_rows() const {
   const AttentionSpec& attention = spec_.attention;
-  const bool aligned = std::ranges::all_of(
-      std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
-                 spec_.mlp.intermediate_size},
-      [](int64_t width) { return width % 8 == 0; });
+  const bool aligned =
+      std::ranges::all_of(std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
+                                     spec_.mlp.intermediate_size},
+                          [](int64_t width) { return width % 8 == 0; });
   return aligned && std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
            return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
                   coded(layer.up.weight) || coded(layer.down.weight);
@@ -189,9 +189,10 @@ Status Decoder::allocate_inputs() {
   const int64_t rows = limits_.max_rows;
   Activations& a = activations_;
   constexpr int64_t kTerms = 2;  // the most that a reader takes
-  NEREID_RETURN_IF_ERROR(allocate_input(a.normed, rows, spec_.hidden_size,
-                                        types_.prompt_numbers || any(false, gate, up) || any_qkv(false),
-                                        any(true, gate, up) || any_qkv(true) ? kTerms : 0));
+  NEREID_RETURN_IF_ERROR(
+      allocate_input(a.normed, rows, spec_.hidden_size,
+                     types_.prompt_numbers || any(false, gate, up) || any_qkv(false),
+                     any(true, gate, up) || any_qkv(true) ? kTerms : 0));
   NEREID_RETURN_IF_ERROR(
       allocate_input(a.attention, rows, spec_.attention.q_size(), true, any(true, out) ? 1 : 0));
   NEREID_RETURN_IF_ERROR(allocate_input(a.mlp, rows, spec_.mlp.intermediate_size,

@@ -39,7 +39,7 @@ struct StepInputs {
   Tensor seq_queries;  // i32 [sequences]: rows
   Tensor seq_context;  // i32 [sequences]: positions in the cache once this step has written its own
   Tensor page_table;   // i32 [sequences, max_pages]
-  int64_t decode_rows = 0;  // the first rows: tokens that the model has drawn
+  int64_t decode_rows = 0;             // the first rows: tokens that the model has drawn
   std::vector<AttentionGroup> groups;  // disjoint, together all rows
   // The same with only such tiles of prefill as hold rows whose logits are wanted.
   std::vector<AttentionGroup> wanted_groups;
