@@ -22,11 +22,12 @@ import triton
 import triton.language as tl
 
 from kernels import linear_cases, linear_reference
-from kernels.activation import activate
-from kernels.activation_codes import TERMS, encode_groups, pair_words
+from kernels.activation_codes import TERMS
 from kernels.linear_codes import codes_product
+from kernels.linear_out import gated, store_tile
 from kernels.linear_pairs import pairs_product
-from kernels.linear_tiles import rows_times_panel, rows_times_tiles, whole_panel
+from kernels.linear_tiles import rows_times_tiles
+from kernels.linear_whole_panels import panel_tiles
 from kernels.quant import CODE_DTYPES, word_element
 from kernels.spec import FLOATS, I32, Cost, DType, Flag, Int, Kernel, Ptr
 
@@ -73,49 +74,6 @@ def _row_times_panels(
 
 
 @triton.jit
-def gated(acc, up, bias, column, n: tl.constexpr, has_bias: tl.constexpr, gate: tl.constexpr, quick: tl.constexpr = False):
-    """act(acc) * up + bias[column] for f32 [rows, columns]; gate 0: acc + bias."""
-    if gate != 0:
-        acc = activate(acc, gate - 1, quick) * up
-    if has_bias:
-        acc += tl.load(bias + column, mask=column < n, other=0.0)[None, :]
-    return acc
-
-
-@triton.jit
-def _store(
-    acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
-    out_dtype: tl.constexpr, paired_out: tl.constexpr, n: tl.constexpr, out_stride: tl.constexpr,
-    residual: tl.constexpr, FULL: tl.constexpr,
-):  # fmt: skip
-    """acc f32 [rows, columns] to out, as its type has it. FULL: all rows are inside."""
-    at = row.to(tl.int64)
-    out_at = out + at[:, None] * out_stride + column[None, :]
-    here = None if FULL else row_inside
-    if FULL and n % acc.shape[1] == 0:
-        inside = None
-    elif n % acc.shape[1] == 0:
-        inside = row_inside[:, None]
-    else:
-        inside = row_inside[:, None] & (column < n)[None, :]
-    if residual:
-        acc += tl.load(out_at, mask=inside).to(tl.float32)
-    if out_dtype == tl.int8:
-        tl.static_assert(acc.shape[1] == 32 and n % 32 == 0 and not residual)
-        code, total, scale = encode_groups(acc, paired_out)
-        if paired_out:
-            tl.store(out_pairs + at * pair_words(n // 32, 1) + block_n, total, mask=here)
-        else:
-            sum_at = out_sums + at * (n // 32 * 2) + block_n
-            tl.store(sum_at, scale * total.to(tl.float32), mask=here)
-            tl.store(sum_at + n // 32, total.to(tl.float32), mask=here)
-        tl.store(out_at, code, mask=inside)
-        tl.store(out_scales + at * (n // 32) + block_n, scale, mask=here)
-    else:
-        tl.store(out_at, acc.to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
 def _product(
     x, x_scales, x_sums, x_pairs, codes, scales, mins, row, row_inside, panel, terms: tl.constexpr,
     second_from: tl.constexpr, octaves: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr,
@@ -159,56 +117,10 @@ def _codes_tile(
     block_n = panel.to(tl.int32)
     column = block_n * 32 + tl.arange(0, 32)
     acc = gated(acc, up, bias, column, n, has_bias, gate, out_dtype == tl.int8)
-    _store(
+    store_tile(
         acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
         out_dtype, paired_out, n, out_stride, residual, FULL,
     )  # fmt: skip
-
-
-@triton.jit
-def _panel_tile(
-    x, w, w2, bias, out, row, row_inside, panel, out_dtype: tl.constexpr, n: tl.constexpr, k: tl.constexpr,
-    x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr, residual: tl.constexpr, gate: tl.constexpr,
-    BLOCK_K: tl.constexpr, FULL: tl.constexpr,
-):  # fmt: skip
-    """The tile of out of these rows and one panel, given whole. FULL: all rows of x are inside."""
-    acc = rows_times_panel(x, row, row_inside, w, x_stride, k, BLOCK_K, FULL)
-    up = acc
-    if gate != 0:
-        up = rows_times_panel(x, row, row_inside, w2, x_stride, k, BLOCK_K, FULL)
-    block_n = panel.to(tl.int32)
-    column = block_n * 32 + tl.arange(0, 32)
-    acc = gated(acc, up, bias, column, n, has_bias, gate)
-    _store(acc, out, out, out, out, row, row_inside, column, block_n, out_dtype, False, n, out_stride, residual, False)
-
-
-@triton.jit
-def _panel_tiles(
-    x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows, begin, panel, out_dtype: tl.constexpr,
-    bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr, has_min: tl.constexpr,
-    n: tl.constexpr, k: tl.constexpr, x_stride: tl.constexpr, out_stride: tl.constexpr, has_bias: tl.constexpr,
-    residual: tl.constexpr, gate: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, INNER_M: tl.constexpr,
-):  # fmt: skip
-    """The tiles of out of BLOCK_M rows from `begin` on and one panel, INNER_M rows at a time."""
-    dtype: tl.constexpr = x.dtype.element_ty
-    w = whole_panel(codes, scales, mins, panel, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K)
-    w2 = w
-    if gate != 0:
-        w2 = whole_panel(codes2, scales2, mins2, panel, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K)
-    local = tl.arange(0, INNER_M)
-    if rows < INNER_M:
-        _panel_tile(
-            x, w, w2, bias, out, local, local < rows, panel, out_dtype, n, k, x_stride, out_stride, has_bias, residual, gate,
-            BLOCK_K, False,
-        )  # fmt: skip
-    else:
-        for first in range(begin, tl.minimum(begin + BLOCK_M, rows), INNER_M):
-            # The last rows move up until all are inside; those that another tile has are not stored.
-            row = tl.minimum(first, rows - INNER_M) + local
-            _panel_tile(
-                x, w, w2, bias, out, row, row >= first, panel, out_dtype, n, k, x_stride, out_stride, has_bias, residual, gate,
-                BLOCK_K, True,
-            )  # fmt: skip
 
 
 @triton.jit
@@ -267,7 +179,7 @@ def linear_kernel(
                 group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, DOT, EXPONENTS, False,
             )  # fmt: skip
     elif DOT == 5:
-        _panel_tiles(
+        panel_tiles(
             x, codes, scales, mins, codes2, scales2, mins2, bias, out, rows, block_m * BLOCK_M, panel, out_dtype,
             bits, code_dtype, zero, group, has_min, n, k, x_stride, out_stride, has_bias, residual, gate, BLOCK_M, BLOCK_K, INNER_M,
         )  # fmt: skip
@@ -299,7 +211,7 @@ def linear_kernel(
                 )
         column = block_n * BLOCK_N + local
         acc = gated(acc, up, bias, column, n, has_bias, gate)
-        _store(
+        store_tile(
             acc, out, out_scales, out_sums, out_pairs, row, row_inside, column, block_n,
             out_dtype, paired_out, n, out_stride, residual, False,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from kernels import linear_f8_cases
 from kernels.float8 import widen
-from kernels.linear import gated
+from kernels.linear_out import gated
 from kernels.linear_f8 import SCALE_KEY, cost_of
 from kernels.spec import FLOATS, I32, DType, Flag, Int, Kernel, Ptr
 

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from kernels import linear_rows_cases
-from kernels.linear import gated
+from kernels.linear_out import gated
 from kernels.linear_rows_hopper import linear_rows_hopper
 from kernels.spec import FLOATS, I32, WORKSPACE_FLAG_BYTES, Cost, DType, Flag, Int, Kernel, Ptr
 

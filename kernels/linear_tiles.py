@@ -8,13 +8,6 @@ import triton.language as tl
 from kernels.quant import word_element
 
 
-@triton.constexpr_function
-def rest_columns(k, block):
-    """Of tiles for the columns behind the last whole block: the largest power of two that divides their number."""
-    rest = k % block
-    return rest & -rest if rest else 1
-
-
 @triton.jit
 def _panel_rows(at, ROWS: tl.constexpr, WIDTH: tl.constexpr, PANEL: tl.constexpr, BLOCK_N: tl.constexpr):
     """Addresses of ROWS rows of WIDTH elements of the panels that hold BLOCK_N columns, PANEL elements from one to
@@ -98,7 +91,7 @@ def _weight_tile_by_words(
 
 
 @triton.jit
-def _weights(
+def weights_tile(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, dtype: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -132,13 +125,13 @@ def _add_tile(
         if k % BLOCK_K != 0:
             inside = inside & (k0 + tl.arange(0, BLOCK_K) < k)[None, :]
         xs = tl.load(x_at + k0, mask=inside, other=0.0)
-    w = _weights(
+    w = weights_tile(
         codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
         xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
     )  # fmt: skip
     acc = tl.dot(xs, w, acc, input_precision="ieee")
     if gate != 0:
-        w = _weights(
+        w = weights_tile(
             codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
             xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
         )  # fmt: skip
@@ -180,54 +173,3 @@ def rows_times_tiles(
                 k, bits, code_dtype, zero, group, has_min, gate, DOT, REST_K, BLOCK_N, SIDE_BY_SIDE, STREAM, FULL,
             )  # fmt: skip
     return acc, up
-
-
-@triton.jit
-def whole_panel(
-    codes, scales, mins, panel,
-    k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
-    has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """A panel in `dtype`, as tensors [BLOCK_K, 32], and of what is left of k as [REST_K, 32]."""
-    REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
-    # Half-words of x's type are taken where they lie.
-    DOT: tl.constexpr = 1 if code_dtype == dtype else 4
-    lane = tl.arange(0, 32)
-    tiles = ()
-    for i in tl.static_range(k // BLOCK_K):
-        tile = _weights(
-            codes, scales, mins, i * BLOCK_K, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, BLOCK_K, 32, True, ""
-        )
-        tiles = tiles + (tile,)
-    for i in tl.static_range(k % BLOCK_K // REST_K):
-        k0: tl.constexpr = k // BLOCK_K * BLOCK_K + i * REST_K
-        tile = _weights(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, REST_K, 32, True, ""
-        )
-        tiles = tiles + (tile,)
-    return tiles
-
-
-@triton.jit
-def _add_columns(acc, row_at, row_inside, column, tile, FULL: tl.constexpr):
-    """acc with the products of these columns of x and their tile of a panel."""
-    if FULL:
-        xs = tl.load(row_at + column[None, :])
-    else:
-        xs = tl.load(row_at + column[None, :], mask=row_inside[:, None], other=0.0)
-    return tl.dot(xs, tile, acc, input_precision="ieee")
-
-
-@triton.jit
-def rows_times_panel(x, row, row_inside, tiles, x_stride: tl.constexpr, k: tl.constexpr, BLOCK_K: tl.constexpr, FULL: tl.constexpr):
-    """[rows, 32] f32 of a whole_panel. FULL: all rows are inside."""
-    REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
-    BLOCKS: tl.constexpr = k // BLOCK_K
-    row_at = x + row.to(tl.int64)[:, None] * x_stride
-    acc = tl.zeros((row.shape[0], 32), dtype=tl.float32)
-    for i in tl.static_range(BLOCKS):
-        acc = _add_columns(acc, row_at, row_inside, i * BLOCK_K + tl.arange(0, BLOCK_K), tiles[i], FULL)
-    for i in tl.static_range(k % BLOCK_K // REST_K):
-        column = BLOCKS * BLOCK_K + i * REST_K + tl.arange(0, REST_K)
-        acc = _add_columns(acc, row_at, row_inside, column, tiles[BLOCKS + i], FULL)
-    return acc
