@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -32,6 +32,7 @@ class Prepared:
     scalars: dict[str, int | np.float32]
     expected: dict[str, np.ndarray]  # written pointers only, under the name that owns the memory
     tolerance: dict[str, Tolerance]
+    first: dict[str, bytes] = field(default_factory=dict)  # written pointers, as the first tile left them
 
     @property
     def label(self) -> str:
@@ -151,6 +152,16 @@ def check_memory(prepared: Prepared, memory: Mapping[str, np.ndarray]) -> list[s
                 problems.append(problem)
         elif name not in scratch and memory[name].tobytes() != before.tobytes():
             problems.append(f"{name}: changed, but it is not declared as written")
+    return problems
+
+
+def compare_bits(prepared: Prepared, memory: Mapping[str, np.ndarray]) -> list[str]:
+    """Compares outputs with those of the tile that ran first."""
+    problems = []
+    for name in prepared.expected:
+        found = memory[name].tobytes()
+        if prepared.first.setdefault(name, found) != found:
+            problems.append(f"{name}: other bits than with the first tile")
     return problems
 
 

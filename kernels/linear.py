@@ -1,6 +1,6 @@
 """Linear layers: y = x W^T over every weight format, with what follows it fused.
 
-One kernel reads the panels of quant.py. Three regimes, chosen by tile constants:
+One kernel reads the panels of quant.py. Regimes, chosen by tile constants:
   - DOT = 0, one row: weights are taken from their words straight into registers and multiplied in f32;
     each group is summed before its scale is applied.
   - DOT = 1, any rows: a [BLOCK_K, BLOCK_N] tile of weights is brought to x's type once and used for BLOCK_M rows by
@@ -13,7 +13,7 @@ One kernel reads the panels of quant.py. Three regimes, chosen by tile constants
   - DOT = 4, as 1 for k that is a multiple of BLOCK_K, with every word and scale loaded once: what GPUs want. DOT = 1
     does so with 16-bit weights of another type than x, and asks for weights ahead where a few tiles share them.
   - DOT = 5: a whole panel is brought to x's type once, and used for BLOCK_M rows, INNER_M at a time.
-With x in f32 every product is of exact f32 weights; with bf16 x, DOT = 1 rounds a weight to bf16.
+With x in f32 every product is of exact f32 weights; with bf16 x a weight is rounded to bf16.
 """
 
 from __future__ import annotations
@@ -271,6 +271,7 @@ LINEAR = Kernel(
     ),
     reference=linear_reference.linear_reference,
     cases=linear_cases.linear_cases,
+    same_bits="x_dtype != 'f16'",  # which no model on a CPU has
     default_tiles=[
         {"when": "x_dtype == 'i8' and group < 32", "DOT": 3, "BLOCK_M": 8, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4},
         {"max": 16, "when": "x_dtype == 'i8'", "DOT": 2, "BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 2},

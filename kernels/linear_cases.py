@@ -94,7 +94,8 @@ def linear_cases():
     for rows in (1, 2, 4, 5, 17, 64, 130):
         yield _case(rng, f"odd_n_rows{rows}", "Q4_1", rows, 77, 160)
         yield _case(rng, f"odd_k_rows{rows}", "bf16", rows, 45, 70, "bf16")
-        yield _case(rng, f"residual_rows{rows}", "Q4_1", rows, 64, 576, "bf16", "f32", residual=1)
+        for k in (256, 352, 576):
+            yield _case(rng, f"residual_k{k}_rows{rows}", "Q4_1", rows, 64, k, "bf16", "f32", residual=1)
         yield _case(rng, f"bias_stride_rows{rows}", "Q8_0", rows, 40, 64, "bf16", "bf16", bias=1, stride=96)
         for gate in (GATE_SILU, GATE_GELU_TANH, GATE_GELU_ERF):
             yield _case(rng, f"gate{gate}_rows{rows}", "Q4_1", rows, 96, 64, "bf16", "bf16", gate=gate)

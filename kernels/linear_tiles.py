@@ -55,7 +55,7 @@ def _weight_tile(
 
 
 @triton.jit
-def _weight_tile_by_words(
+def weight_tile_by_words(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, dtype: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, SIDE_BY_SIDE: tl.constexpr,
@@ -91,7 +91,7 @@ def _weight_tile_by_words(
 
 
 @triton.jit
-def weights_tile(
+def _weights(
     codes, scales, mins, k0, panel, lane,
     k: tl.constexpr, bits: tl.constexpr, code_dtype: tl.constexpr, zero: tl.constexpr, group: tl.constexpr,
     has_min: tl.constexpr, dtype: tl.constexpr, DOT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -99,7 +99,7 @@ def weights_tile(
 ):  # fmt: skip
     """[BLOCK_K, BLOCK_N] in `dtype`, in the way that the regime and the weights ask for."""
     if DOT == 4 or (bits == 16 and code_dtype != dtype):
-        return _weight_tile_by_words(
+        return weight_tile_by_words(
             codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, BLOCK_N,
             SIDE_BY_SIDE, STREAM,
         )  # fmt: skip
@@ -125,13 +125,13 @@ def _add_tile(
         if k % BLOCK_K != 0:
             inside = inside & (k0 + tl.arange(0, BLOCK_K) < k)[None, :]
         xs = tl.load(x_at + k0, mask=inside, other=0.0)
-    w = weights_tile(
+    w = _weights(
         codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
         xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
     )  # fmt: skip
     acc = tl.dot(xs, w, acc, input_precision="ieee")
     if gate != 0:
-        w = weights_tile(
+        w = _weights(
             codes2, scales2, mins2, k0, panel, lane, k, bits, code_dtype, zero, group, has_min,
             xs.dtype, DOT, BLOCK_K, BLOCK_N, SIDE_BY_SIDE, STREAM,
         )  # fmt: skip

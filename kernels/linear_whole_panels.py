@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from kernels.linear_out import gated, store_tile
-from kernels.linear_tiles import weights_tile
+from kernels.linear_tiles import weight_tile_by_words
 
 
 @triton.constexpr_function
@@ -24,20 +24,18 @@ def whole_panel(
 ):  # fmt: skip
     """A panel in `dtype`, as tensors [BLOCK_K, 32], and of what is left of k as [REST_K, 32]."""
     REST_K: tl.constexpr = rest_columns(k, BLOCK_K)
-    # Half-words of x's type are taken where they lie.
-    DOT: tl.constexpr = 1 if code_dtype == dtype else 4
     lane = tl.arange(0, 32)
     tiles = ()
     for i in tl.static_range(k // BLOCK_K):
-        tile = weights_tile(
-            codes, scales, mins, i * BLOCK_K, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, BLOCK_K, 32, True, ""
+        tile = weight_tile_by_words(
+            codes, scales, mins, i * BLOCK_K, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, BLOCK_K, 32, True, ""
         )
         tiles = tiles + (tile,)
     for i in tl.static_range(k % BLOCK_K // REST_K):
-        k0: tl.constexpr = k // BLOCK_K * BLOCK_K + i * REST_K
-        tile = weights_tile(
-            codes, scales, mins, k0, panel, lane, k, bits, code_dtype, zero, group, has_min, dtype, DOT, REST_K, 32, True, ""
-        )
+        tile = weight_tile_by_words(
+            codes, scales, mins, k // BLOCK_K * BLOCK_K + i * REST_K, panel, lane,
+            k, bits, code_dtype, zero, group, has_min, dtype, REST_K, 32, True, "",
+        )  # fmt: skip
         tiles = tiles + (tile,)
     return tiles
 

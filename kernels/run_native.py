@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kernels import objects, run_emulated, tile_registers
-from kernels.conformance import Prepared, check_memory
+from kernels import expr, objects, run_emulated, tile_registers
+from kernels.conformance import Prepared, check_memory, compare_bits
 from kernels.spec import Ptr
 from kernels.targets import Choice
 
@@ -69,7 +69,10 @@ def run_native(prepared: Prepared, choice: Choice, tools: objects.Toolchain) -> 
         problem, buffers = _run_here(prepared, compiled, programs, arrays)
     if problem:
         return [problem]
-    problems = check_memory(prepared, {name: buffer.array() for name, buffer in buffers.items()})
+    memory = {name: buffer.array() for name, buffer in buffers.items()}
+    problems = check_memory(prepared, memory)
+    if expr.parse(prepared.kernel.same_bits).evaluate(prepared.key):
+        problems += compare_bits(prepared, memory)
     return problems + [
         f"{name}: bytes outside it changed" for name, b in buffers.items() if not b.intact()
     ]

@@ -212,6 +212,9 @@ class Kernel:
     # function of the same parameters, for what Triton's own compiler makes worse of; on targets that have it only.
     alternatives: Sequence[tuple[str, Any]] = ()
     cost: Cost | None = None  # None: not known, and its time is shown alone
+    # Condition over the key: on CPUs outputs have the same bits with every tile, so that a row's result does not depend
+    # on the rows beside it.
+    same_bits: str | int = 0
     tiles: tuple[str, ...] = field(init=False)
     tile_defaults: Mapping[str, Any] = field(init=False)  # of the function's parameters
 
@@ -315,6 +318,7 @@ class Kernel:
             )
         known = {*self.key_names, *self.int_args, *self.tiles}
         expr.parse(self.grid).require(known, "grid")
+        expr.parse(self.same_bits).require(self.key_names, "same_bits")
         self._validate_workspace()
         for condition, fn in self.alternatives:
             expr.parse(condition).require(set(self.tiles), "alternatives")

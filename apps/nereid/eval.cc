@@ -26,7 +26,7 @@ constexpr const char* kEvalFooter = R"(
   {"messages": [...]}     a conversation through the chat template ("add_generation_prompt": true
                           adds the start of a reply)
   {"token_ids": [1, 2]}   as they are
-and optionally an "id", and "generated_from": N, tokens from position N on are then computed one by
+and optionally an "id" and "generated_from": N. Tokens from position N on are then computed one by
 one, as generated ones are, which may round otherwise than a prompt. One JSON line comes out for each:
   {"id", "token_ids", "logprobs", "top_logprobs"}
 logprobs[i] is the log-probability (natural) of token i after the tokens before it, null for the

@@ -32,6 +32,10 @@ TEST_F(Commands, EvalScoresJsonLines) {
   EXPECT_EQ(lines[0]["top_logprobs"], json::parse("[[[0,-1.0],[1,-2.0]],[[0,-1.0],[1,-2.0]]]"));
   EXPECT_EQ(lines[1]["token_ids"], json({1, 2, 3}));
   EXPECT_EQ(lines[2]["token_ids"], json({258, 'a', 257}));
+  const Outcome generated =
+      run({"eval", "--input", "-"}, R"({"token_ids":[1,2,3],"generated_from":2})");
+  EXPECT_NEAR(json::parse(generated.out)["logprobs"][1].get<double>(), -1.002, 1e-5);
+  EXPECT_NEAR(json::parse(generated.out)["logprobs"][2].get<double>(), -102.003, 1e-4);
   EXPECT_FALSE(json::parse(run({"eval", "--input", "-"}, "{\"token_ids\":[1]}").out)
                    .contains("top_logprobs"));
 }

@@ -127,13 +127,14 @@ Result<GenerateResult> FakeEngine::generate(const GenerateParams& params) {
 }
 
 Result<ScoreResult> FakeEngine::score(const ScoreParams& params) {
-  const auto& [ids, top_n, generated_from] = params;
+  const auto& [ids, top_n, from] = params;
   scored.emplace_back(ids.begin(), ids.end());
   if (ids.empty()) return error("no tokens to score");
   ScoreResult result;
   for (size_t position = 0; position < ids.size(); ++position) {
     result.logprobs.push_back(-static_cast<float>(position % 10) -
                               static_cast<float>(ids[position]) / 1000.0f);
+    if (from && static_cast<int32_t>(position) >= *from) result.logprobs.back() -= 100;
     auto& best = result.top.emplace_back();
     for (int32_t rank = 0; rank < top_n; ++rank) best.emplace_back(rank, -1.0f - rank);
   }

@@ -36,7 +36,8 @@ void add_dtype_option(CLI::App& command, ModelOptions& options) {
           "--dtype", options.dtype,
           "Computation: f32 everywhere; bf16 activations with f32 sums; auto "
           "is bf16 where the device is fast at it, else f32. On CPUs, auto and bf16 round what "
-          "goes into layers with quantised weights to 8-bit codes")
+          "goes into layers with quantised weights to 8-bit codes (with AMX that of generated "
+          "tokens only)")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str();
   command

@@ -197,11 +197,11 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual, const RowPart& p
   } else {
     const Tensor gate(DType::kF32, {part.count, width}, activations_.gate.ptr());
     const Tensor up(DType::kF32, {part.count, width}, activations_.up.ptr());
-    for (const auto& [half, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
+    for (const auto& [side, out] : {std::pair{&weights.gate, gate}, std::pair{&weights.up, up}}) {
       NEREID_RETURN_IF_ERROR(
-          ops::linear(*launcher_, {.x = input_of(activations_.normed, half->weight, terms, part),
-                                   .weight = &half->weight,
-                                   .bias = half->bias.ptr(),
+          ops::linear(*launcher_, {.x = input_of(activations_.normed, side->weight, terms, part),
+                                   .weight = &side->weight,
+                                   .bias = side->bias.ptr(),
                                    .out = out,
                                    .float8 = float8_rows()}));
     }

@@ -25,7 +25,8 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_CHECK(weights.layers.size() == spec.layers.size(), "{} layers of weights for {}",
                weights.layers.size(), spec.layers.size());
   Decoder decoder(launcher, std::move(spec), std::move(weights), types, limits);
-  // Beside that of codes bf16's rounding does not show, and half the bytes pass through the caches.
+  // Beside what else such layers round, that to bf16 does not show, and half the bytes pass through
+  // the caches.
   if (types.compute == DType::kBF16 && !decoder.any_qkv(false)) {
     decoder.types_.projected = DType::kBF16;
   }
@@ -41,18 +42,20 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   return decoder;
 }
 
-// Some layer takes codes, and rows of all that parts have begin where kernels assume them to, every
-// 16 bytes.
+// Some layer before the last one's attention takes codes, and rows of all that parts have begin
+// where kernels assume them to, every 16 bytes.
 bool Decoder::splits_rows() const {
   const AttentionSpec& attention = spec_.attention;
   const bool aligned =
       std::ranges::all_of(std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
                                      spec_.mlp.intermediate_size},
                           [](int64_t width) { return width % 8 == 0; });
-  return aligned && std::ranges::any_of(weights_.layers, [&](const LayerWeights& layer) {
-           return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
-                  coded(layer.up.weight) || coded(layer.down.weight);
-         });
+  const auto before_last = std::span(weights_.layers).first(weights_.layers.size() - 1);
+  const bool any = std::ranges::any_of(before_last, [&](const LayerWeights& layer) {
+    return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
+           coded(layer.up.weight) || coded(layer.down.weight);
+  });
+  return aligned && (any || any_qkv(true));
 }
 
 Status Decoder::pair_scales() {
@@ -66,6 +69,12 @@ Status Decoder::pair_scales() {
     of_mlp.push_back(&layer.down.weight);
   }
   quant::Weight& head = spec_.tie_word_embeddings ? weights_.embedding : weights_.lm_head;
+  // The others are multiplied with numbers too, for which they keep their own scales, as the
+  // embedding does, whose rows are looked up.
+  LayerWeights& last = weights_.layers.back();
+  std::vector<const quant::Weight*> only_codes = {&weights_.lm_head, &last.attention_out.weight,
+                                                  &last.gate.weight, &last.up.weight,
+                                                  &last.down.weight};
   Activations& a = activations_;
   for (auto& [input, readers] : {std::pair{&a.normed, of_hidden},
                                  {&a.attention, of_attention},
@@ -86,8 +95,9 @@ Status Decoder::pair_scales() {
     for (quant::Weight* weight : paired) {
       if (weight->format.bits != input->pair_bits) continue;
       NEREID_RETURN_IF_ERROR(quant::pair_scales(*launcher_, *weight));
-      // Rows of the embedding, and numbers, are multiplied with scales as they were.
-      if (weight == &weights_.embedding || (types_.prompt_numbers && weight != &head)) continue;
+      const bool takes_numbers =
+          types_.prompt_numbers && std::ranges::find(only_codes, weight) == only_codes.end();
+      if (weight == &weights_.embedding || takes_numbers) continue;
       NEREID_RETURN_IF_ERROR(launcher_->device().synchronize());
       weight->scales = Buffer();
       weight->mins = Buffer();
