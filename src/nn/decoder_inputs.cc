@@ -1,5 +1,6 @@
 // Inputs of a decoder's linear layers: which rows are codes and which numbers, and what makes them.
 #include <algorithm>
+#include <array>
 
 #include "src/base/check.h"
 #include "src/nn/decoder.h"
@@ -13,6 +14,22 @@ bool Decoder::coded(const quant::Weight& weight) const {
 
 bool Decoder::coded(const quant::Weight& weight, const RowPart& part) const {
   return !part.numbers && coded(weight);
+}
+
+// Some layer before the last one's attention takes codes, and rows of all that parts have begin
+// where kernels assume them to, every 16 bytes.
+bool Decoder::splits_rows() const {
+  const AttentionSpec& attention = spec_.attention;
+  const bool aligned =
+      std::ranges::all_of(std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
+                                     spec_.mlp.intermediate_size},
+                          [](int64_t width) { return width % 8 == 0; });
+  const auto before_last = std::span(weights_.layers).first(weights_.layers.size() - 1);
+  const bool any = std::ranges::any_of(before_last, [&](const LayerWeights& layer) {
+    return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
+           coded(layer.up.weight) || coded(layer.down.weight);
+  });
+  return aligned && (any || any_qkv(true));
 }
 
 std::vector<RowPart> Decoder::parts_of(const StepInputs& inputs) const {

@@ -1,6 +1,5 @@
 // Memory of a decoder: activations, KV cache, RoPE tables.
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "src/base/check.h"
@@ -40,22 +39,6 @@ Result<Decoder> Decoder::create(Launcher& launcher, DecoderSpec spec, DecoderWei
   NEREID_RETURN_IF_ERROR(decoder.clear_activations());
   NEREID_RETURN_IF_ERROR(decoder.make_rope_tables());
   return decoder;
-}
-
-// Some layer before the last one's attention takes codes, and rows of all that parts have begin
-// where kernels assume them to, every 16 bytes.
-bool Decoder::splits_rows() const {
-  const AttentionSpec& attention = spec_.attention;
-  const bool aligned =
-      std::ranges::all_of(std::array{spec_.hidden_size, attention.q_size(), attention.qkv_size(),
-                                     spec_.mlp.intermediate_size},
-                          [](int64_t width) { return width % 8 == 0; });
-  const auto before_last = std::span(weights_.layers).first(weights_.layers.size() - 1);
-  const bool any = std::ranges::any_of(before_last, [&](const LayerWeights& layer) {
-    return coded(layer.attention_out.weight) || coded(layer.gate.weight) ||
-           coded(layer.up.weight) || coded(layer.down.weight);
-  });
-  return aligned && (any || any_qkv(true));
 }
 
 Status Decoder::pair_scales() {
