@@ -59,7 +59,8 @@ TEST_F(Commands, EvalNamesTheLineOfAnError) {
   EXPECT_THAT(message("{\"token_ids\":[1,2],\"generated_from\":3}"),
               HasSubstr("generated_from: found 3, expected 1 to 2"));
   EXPECT_THAT(message("{\"token_ids\":[1,2],\"generated_from\":\"1\"}"),
-              HasSubstr("generated_from: found \"1\", expected 1 to 2"));
+              HasSubstr("generated_from: found '1', expected 1 to 2"));
+  EXPECT_THAT(message("{\"token_ids\":[],\"generated_from\":1}"), HasSubstr("no tokens to score"));
   EXPECT_THAT(message("{\"token_ids\":[]}"), HasSubstr("no tokens to score"));
   EXPECT_THAT(message("[1]"), HasSubstr("expected an object"));
 }

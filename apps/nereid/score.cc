@@ -60,10 +60,12 @@ Result<std::vector<int32_t>> ids_of_request(const Engine& engine, const Json& re
 Result<Json> score_request(Engine& engine, const Json& request, int32_t top_n) {
   NEREID_TRY(const std::vector<int32_t> ids, ids_of_request(engine, request));
   ScoreParams params = {.ids = ids, .top_n = top_n};
-  if (const auto from = request.find("generated_from"); from != request.end()) {
+  const auto from = request.find("generated_from");
+  if (from != request.end() && !ids.empty()) {  // without tokens the engine says so
     if (!from->is_number_integer() || from->get<int64_t>() < 1 ||
         from->get<int64_t>() > std::ssize(ids)) {
-      return error("generated_from: found {}, expected 1 to {}", from->dump(), ids.size());
+      return error("generated_from: found {}, expected 1 to {}",
+                   describe_json(nlohmann::json(*from)), ids.size());
     }
     params.generated_from = from->get<int32_t>();
   }

@@ -111,7 +111,7 @@ TEST_P(ServingCpu, EqualsTheSingleSequenceEngine) {
   }
 }
 
-// With the prompt found in the cache, after a preemption, or as one of several choices: the same.
+// With the prompt found in the cache, or as one of several choices: the same.
 TEST_P(ServingCpu, PrefixCacheAndChoicesChangeNothing) {
   const auto engine = start({.max_sequences = 8});
   ServeRequest request = numbered_request(1, engine->config().vocab_size);
