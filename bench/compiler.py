@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -29,6 +30,7 @@ import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 from cases.tutorials import attention_kernel, persistent_softmax_kernel  # noqa: E402
 from emit_ttir import emit_ttir  # noqa: E402
+from program import NEREID, answer  # noqa: E402
 from run import KernelInfo, compile_ttir  # noqa: E402
 
 from kernels import expr, objects, registry, targets, tile_registers, ttir  # noqa: E402
@@ -320,12 +322,19 @@ class Runner:
         return min(measure(times) for _ in range(TRIES))
 
 
+def cpu_of_program() -> str:
+    """The first target that `nereid devices` has for this CPU."""
+    targets = re.search(r"^cpu .*targets: cpu:(\S+)", answer([str(NEREID), "devices"]), re.MULTILINE)
+    return targets[1] if targets else sys.exit(f"{NEREID} devices: no target of the cpu device")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cc", type=Path, default=ROOT / "build" / "release" / "nereid-cc", help="the compiler")
-    parser.add_argument("--cpu", default="native", help="compile for this CPU, which must be able to run it")
+    parser.add_argument("--cpu", help="compile for this CPU, which must be able to run it (default: what the program takes here)")
     parser.add_argument("-k", default="", help="only what has this in its name")
     flags = parser.parse_args()
+    flags.cpu = flags.cpu or cpu_of_program()
     with tempfile.TemporaryDirectory(prefix="nereid-bench-") as folder:
         runner = Runner(flags.cc, flags.cpu, Path(folder))
         target = objects.toolchain(f"cpu:{flags.cpu}", flags.cc, None).target
