@@ -59,11 +59,14 @@ def main() -> int:
         run = [str(flags.program), "run", *common, "--dtype", "f32", "--temperature", "0", "--json", "-n", str(TOKENS), "--raw", prompt]
         texts += answers(run)
     score = [str(flags.program), "eval", *common, "--input", "-", "--dtype"]
-    for name in ("prompt", "generated"):
-        lines = "".join(json.dumps(request(text, name == "generated")) + "\n" for text in texts)
+    lines = {
+        name: "".join(json.dumps(request(text, name == "generated")) + "\n" for text in texts) for name in ("prompt", "generated")
+    }
+    references = answers([*score, "f32"], lines["prompt"])
+    for name, of_name in lines.items():
         differences = [
             abs(ours - exact)
-            for text, default, reference in zip(texts, answers([*score, flags.dtype], lines), answers([*score, "f32"], lines))
+            for text, default, reference in zip(texts, answers([*score, flags.dtype], of_name), references)
             for ours, exact in list(zip(default["logprobs"], reference["logprobs"]))[len(text["prompt_token_ids"]) :]
         ]
         mean, largest = sum(differences) / len(differences), max(differences)

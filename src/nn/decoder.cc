@@ -91,12 +91,13 @@ Status Decoder::attend(size_t layer, const StepInputs& inputs,
 }
 
 // q, k and v of these rows
-Status Decoder::project_part(size_t layer, const RowPart& part) {
+Status Decoder::project_part(size_t layer, const Tensor& qkv, const RowPart& part) {
   const LayerWeights& weights = weights_.layers[layer];
   const AttentionSpec& attention = spec_.attention;
   std::vector<const LinearWeights*> readers;
   for (const LinearWeights& of_qkv : weights.qkv) readers.push_back(&of_qkv);
-  const Tensor x = residual(part.first + part.count).rows(part.first, part.count);
+  const Tensor x = residual(qkv.dim(0)).rows(part.first, part.count);
+  const Tensor out = qkv.rows(part.first, part.count);
   NEREID_RETURN_IF_ERROR(norm(x, weights.input_norm, readers, kFineTerms, part));
 
   // Queries take first codes alone: what rounding does to them, softmax averages over the keys.
@@ -106,9 +107,6 @@ Status Decoder::project_part(size_t layer, const RowPart& part) {
     return of_q / ops::kCodeGroup * ops::kCodeGroup;
   };
   launcher_->set_role("qkv");
-  const Tensor qkv = Tensor(types_.projected, {part.first + part.count, attention.qkv_size()},
-                            activations_.qkv.ptr())
-                         .rows(part.first, part.count);
   for (const LinearWeights& of_qkv : weights.qkv) {
     const ops::ActivationRows normed =
         input_of(activations_.normed, of_qkv.weight, kFineTerms, part);
@@ -117,20 +115,19 @@ Status Decoder::project_part(size_t layer, const RowPart& part) {
                                  .weight = &of_qkv.weight,
                                  .second_from = normed.terms() == 1 ? 0 : second_from(of_qkv),
                                  .bias = of_qkv.bias.ptr(),
-                                 .out = qkv.columns(of_qkv.column, of_qkv.weight.n),
+                                 .out = out.columns(of_qkv.column, of_qkv.weight.n),
                                  .float8 = float8_rows()}));
   }
   return {};
 }
 
 // q, and this step's keys and values into the cache
-Status Decoder::project(size_t layer, const StepInputs& inputs) {
+Status Decoder::project(size_t layer, const StepInputs& inputs, std::span<const RowPart> parts) {
   const LayerWeights& weights = weights_.layers[layer];
   const AttentionSpec& attention = spec_.attention;
   const int64_t rows = inputs.tokens.dim(0);
-  for (const RowPart& part : parts_of(inputs)) {
-    NEREID_RETURN_IF_ERROR(project_part(layer, part));
-  }
+  const Tensor qkv(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr());
+  for (const RowPart& part : parts) NEREID_RETURN_IF_ERROR(project_part(layer, qkv, part));
   const auto head_norm = [&](const Buffer& weight) {
     return weight ? Tensor(DType::kF32, {attention.head_dim}, weight.ptr()) : Tensor();
   };
@@ -141,7 +138,7 @@ Status Decoder::project(size_t layer, const StepInputs& inputs) {
       {.heads = heads_of(attention),
        .rotary_dim = attention.rope.rotary_dim,
        .interleaved = attention.rope.interleaved,
-       .qkv = Tensor(types_.projected, {rows, attention.qkv_size()}, activations_.qkv.ptr()),
+       .qkv = qkv,
        .q_norm = head_norm(weights.q_norm),
        .k_norm = head_norm(weights.k_norm),
        .norm_eps = spec_.norm.eps,
@@ -181,7 +178,7 @@ Status Decoder::mlp_block(size_t layer, const Tensor& residual, const RowPart& p
   const bool coded_out = coded(down, part) && coded(gate_weight, part) && weights.fused_gate(spec_);
   ops::ActivationRows product = rows_of(activations_.mlp, coded_out ? 1 : 0, part, width);
   product.octaves = false;  // a layer does not see whole rows of what it encodes
-  if (coded_out && !down.paired()) {
+  if (!down.paired()) {
     product.pairs = Tensor();
     product.pair_bits = 0;
   }
@@ -272,22 +269,22 @@ Result<Tensor> Decoder::forward(const StepInputs& inputs) {
   NEREID_CHECK(rows > 0 && rows <= limits_.max_rows, "{} rows, limit {}", rows, limits_.max_rows);
   NEREID_CHECK(count <= limits_.max_logit_rows, "{} logit rows, limit {}", count,
                limits_.max_logit_rows);
+  const std::vector<RowPart> all = {{.count = rows}}, parts = parts_of(inputs);
   launcher_->set_role("embed");
   NEREID_RETURN_IF_ERROR(ops::embed(
       *launcher_, {.ids = inputs.tokens, .table = &weights_.embedding, .out = residual(rows)}));
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-    NEREID_RETURN_IF_ERROR(project(layer, inputs));
+    NEREID_RETURN_IF_ERROR(project(layer, inputs, parts));
     const bool last = layer + 1 == spec_.layers.size();
     if (last && count < rows) {
       // Without logits all that is left of the step are its keys and values.
       return count == 0 ? Result<Tensor>(Tensor()) : finish_wanted(layer, inputs);
     }
-    const RowPart all = {.count = rows};
     NEREID_RETURN_IF_ERROR(
         attend(layer, inputs, inputs.groups,
-               rows_of(activations_.attention, 0, all, spec_.attention.q_size()).values));
+               rows_of(activations_.attention, 0, all.front(), spec_.attention.q_size()).values));
     // In the last layer all rows have the form that finish_wanted gives them.
-    for (const RowPart& part : last ? std::vector{all} : parts_of(inputs)) {
+    for (const RowPart& part : last ? all : parts) {
       NEREID_RETURN_IF_ERROR(attention_out(layer, residual(rows), part));
       NEREID_RETURN_IF_ERROR(mlp_block(layer, residual(rows), part));
     }

@@ -116,8 +116,8 @@ class Decoder {
   Status make_rope_tables();
   // The parts of a step's rows.
   std::vector<RowPart> parts_of(const StepInputs& inputs) const;
-  Status project(size_t layer, const StepInputs& inputs);
-  Status project_part(size_t layer, const RowPart& part);
+  Status project(size_t layer, const StepInputs& inputs, std::span<const RowPart> parts);
+  Status project_part(size_t layer, const Tensor& qkv, const RowPart& part);
   Status attend(size_t layer, const StepInputs& inputs, std::span<const AttentionGroup> groups,
                 const Tensor& out);
   // These add to the rows of `residual` that the part has.

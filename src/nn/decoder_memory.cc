@@ -54,10 +54,10 @@ Status Decoder::pair_scales() {
   quant::Weight& head = spec_.tie_word_embeddings ? weights_.embedding : weights_.lm_head;
   // The others are multiplied with numbers too, for which they keep their own scales, as the
   // embedding does, whose rows are looked up.
-  LayerWeights& last = weights_.layers.back();
-  std::vector<const quant::Weight*> only_codes = {&weights_.lm_head, &last.attention_out.weight,
-                                                  &last.gate.weight, &last.up.weight,
-                                                  &last.down.weight};
+  const LayerWeights& last = weights_.layers.back();
+  const std::vector<const quant::Weight*> only_codes = {
+      &weights_.lm_head, &last.attention_out.weight, &last.gate.weight, &last.up.weight,
+      &last.down.weight};
   Activations& a = activations_;
   for (auto& [input, readers] : {std::pair{&a.normed, of_hidden},
                                  {&a.attention, of_attention},

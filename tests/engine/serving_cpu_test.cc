@@ -23,12 +23,19 @@ std::string path_of(const Param& param) {
 
 class ServingCpu : public testing::TestWithParam<Param> {
  protected:
+  static LoadOptions load_options() {
+    return {.model_path = path_of(GetParam()),
+            .device = "cpu",
+            .threads = 2,
+            .dtype = GetParam().dtype};
+  }
+  static std::unique_ptr<Engine> load_single() {
+    auto engine = ModelEngine::load(load_options());
+    EXPECT_TRUE(engine) << engine.error().message;
+    return std::move(*engine);
+  }
   static std::unique_ptr<ServingEngine> start(const ServingOptions& options) {
-    auto engine = ServingEngine::start({.model_path = path_of(GetParam()),
-                                        .device = "cpu",
-                                        .threads = 2,
-                                        .dtype = GetParam().dtype},
-                                       options);
+    auto engine = ServingEngine::start(load_options(), options);
     EXPECT_TRUE(engine) << engine.error().message;
     return std::move(*engine);
   }
@@ -91,18 +98,14 @@ TEST_P(ServingCpu, OutputDoesNotDependOnTheBatch) {
 }
 
 TEST_P(ServingCpu, EqualsTheSingleSequenceEngine) {
-  auto single = ModelEngine::load({.model_path = path_of(GetParam()),
-                                   .device = "cpu",
-                                   .threads = 2,
-                                   .dtype = GetParam().dtype});
-  ASSERT_TRUE(single);
+  const auto single = load_single();
   const auto engine = start({.max_sequences = 4});
   for (uint32_t number = 0; number < 8; ++number) {
     ServeRequest request = numbered_request(number, engine->config().vocab_size);
-    const auto expected = (*single)->generate({.prompt_ids = request.prompt_ids,
-                                               .max_tokens = request.max_tokens,
-                                               .ignore_eos = true,
-                                               .sampling = request.sampling});
+    const auto expected = single->generate({.prompt_ids = request.prompt_ids,
+                                            .max_tokens = request.max_tokens,
+                                            .ignore_eos = true,
+                                            .sampling = request.sampling});
     ASSERT_TRUE(expected);
     const auto sink = std::make_shared<CollectingSink>();
     ASSERT_TRUE(engine->submit(std::move(request), sink));
@@ -136,16 +139,12 @@ TEST_P(ServingCpu, PrefixCacheAndChoicesChangeNothing) {
 }
 
 TEST_P(ServingCpu, PromptLogprobsAreThoseOfScore) {
-  auto single = ModelEngine::load({.model_path = path_of(GetParam()),
-                                   .device = "cpu",
-                                   .threads = 2,
-                                   .dtype = GetParam().dtype});
-  ASSERT_TRUE(single);
+  const auto single = load_single();
   const auto engine = start({.max_sequences = 4});
   ServeRequest request = numbered_request(3, engine->config().vocab_size);
   request.prompt_logprobs = true;
   request.top_logprobs = 3;
-  const auto expected = (*single)->score({.ids = request.prompt_ids, .top_n = 3});
+  const auto expected = single->score({.ids = request.prompt_ids, .top_n = 3});
   ASSERT_TRUE(expected);
   const auto sink = std::make_shared<CollectingSink>();
   ASSERT_TRUE(engine->submit(request, sink));
@@ -160,11 +159,7 @@ TEST_P(ServingCpu, PromptLogprobsAreThoseOfScore) {
 
 // Scored one by one behind their prompt, tokens have the log-probabilities they were drawn with.
 TEST_P(ServingCpu, GeneratedTokensScoreAsTheyWereDrawn) {
-  auto single = ModelEngine::load({.model_path = path_of(GetParam()),
-                                   .device = "cpu",
-                                   .threads = 2,
-                                   .dtype = GetParam().dtype});
-  ASSERT_TRUE(single);
+  const auto single = load_single();
   const auto engine = start({.max_sequences = 4});
   ServeRequest request = numbered_request(0, engine->config().vocab_size);
   const auto sink = std::make_shared<CollectingSink>();
@@ -173,14 +168,14 @@ TEST_P(ServingCpu, GeneratedTokensScoreAsTheyWereDrawn) {
   std::vector<int32_t> ids = request.prompt_ids;
   for (const auto& [id, logprob] : drawn) ids.push_back(id);
   const auto prompt = static_cast<int32_t>(request.prompt_ids.size());
-  const auto scores = (*single)->score({.ids = ids, .generated_from = prompt});
+  const auto scores = single->score({.ids = ids, .generated_from = prompt});
   ASSERT_TRUE(scores);
   ASSERT_EQ(scores->logprobs.size(), ids.size());
   for (size_t at = 0; at < drawn.size(); ++at) {
     EXPECT_EQ(scores->logprobs[request.prompt_ids.size() + at], drawn[at].second) << at;
   }
   for (const int32_t wrong : {0, static_cast<int32_t>(ids.size()) + 1}) {
-    EXPECT_FALSE((*single)->score({.ids = ids, .generated_from = wrong}));
+    EXPECT_FALSE(single->score({.ids = ids, .generated_from = wrong}));
   }
 }
 

@@ -86,16 +86,19 @@ void Emitter::fill_storage(const Storage& storage, llvm::ArrayRef<int64_t> shape
 
 // Computes a stored tensor at its place in the program.
 void Emitter::materialize(mlir::Value value) {
-  if (auto dot = packed_for(value)) return materialize_packed(dot);
   const Buffer* buffer = plan_.find(value);
   Storage storage = storage_of(*buffer);
   mlir::Operation* op = value.getDefiningOp();
   int saved = plan_.buffer_of[value];
   plan_.buffer_of.erase(value);  // for the moment it is what its op computes
-  NestShape nest = plan_nest(buffer->shape, {value});
-  emit_nest(nest, [&](const Point& point) {
-    store_storage(storage, point, eval_op(op, value, point, Mode::kValue));
-  });
+  if (auto dot = packed_for(value)) {
+    pack_stored_b(dot, storage);
+  } else {
+    NestShape nest = plan_nest(buffer->shape, {value});
+    emit_nest(nest, [&](const Point& point) {
+      store_storage(storage, point, eval_op(op, value, point, Mode::kValue));
+    });
+  }
   plan_.buffer_of[value] = saved;
 }
 

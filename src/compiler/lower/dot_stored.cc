@@ -23,16 +23,12 @@ tt::DotOp Emitter::packed_for(mlir::Value value) {
   return by_tiles ? mlir::cast<tt::DotOp>(*value.getUsers().begin()) : nullptr;
 }
 
-// Computes the stored b of `op` at its place in the program, as the dot reads it.
-void Emitter::materialize_packed(tt::DotOp op) {
+// Computes the b of `op` into where it is stored, as the dot reads it.
+void Emitter::pack_stored_b(tt::DotOp op, const Storage& to) {
   DotPlan dot = plan_dot(op);
-  const Buffer* buffer = plan_.find(dot.b_value);
-  const int saved = plan_.buffer_of[dot.b_value];
-  plan_.buffer_of.erase(dot.b_value);
   choose_b(dot);
   if (dot.b_source == BSource::kInPlace) dot.b_source = BSource::kVectors;
-  pack_b(dot, storage_of(*buffer));
-  plan_.buffer_of[dot.b_value] = saved;
+  pack_b(dot, to);
 }
 
 }  // namespace nereid::lower

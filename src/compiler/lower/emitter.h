@@ -304,7 +304,7 @@ class Emitter {
   void pack_b(DotPlan& dot, const Storage& to);
   void pack_operands(DotPlan& dot);
   mlir::triton::DotOp packed_for(mlir::Value value);
-  void materialize_packed(mlir::triton::DotOp op);
+  void pack_stored_b(mlir::triton::DotOp op, const Storage& to);
   void pack_b_transposed(DotPlan& dot);
   void pack_b_vectors(DotPlan& dot);
   void pack_b_rows(DotPlan& dot);

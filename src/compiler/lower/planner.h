@@ -46,7 +46,7 @@ class Planner {
   bool ends_in_reader(mlir::Value value, mlir::Operation* reader);
   void share_with_reader(mlir::Value value, mlir::Operation* reader, int buffer);
   void share_with_branches(mlir::scf::IfOp branch);
-  int buffer_of_sum(mlir::Value sum);
+  int buffer_for(mlir::Value result);
   int new_buffer(mlir::Value value);
   void extend(int buffer, mlir::Value value, unsigned from);
   void place_buffers();

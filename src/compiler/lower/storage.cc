@@ -69,12 +69,12 @@ void Planner::share_with_reader(mlir::Value value, mlir::Operation* reader, int 
   share_with_reader(start_of(value), value.getDefiningOp(), buffer);
 }
 
-// The buffer of a sum: where it starts from, if that ends with it.
-int Planner::buffer_of_sum(mlir::Value sum) {
-  if (plan_.stored(sum)) return plan_.buffer_of[sum];
-  mlir::Value start = start_of(sum);
-  const bool grows = start && ends_in_reader(start, sum.getDefiningOp());
-  return grows ? plan_.buffer_of[start] : new_buffer(sum);
+// Where a result is kept; a sum where it starts from, if that ends with it.
+int Planner::buffer_for(mlir::Value result) {
+  if (plan_.stored(result)) return plan_.buffer_of[result];
+  mlir::Value start = start_of(result);
+  const bool grows = start && ends_in_reader(start, result.getDefiningOp());
+  return grows ? plan_.buffer_of[start] : new_buffer(result);
 }
 
 // Each branch computes in the place of the result what only its yield reads.
@@ -93,7 +93,7 @@ void Planner::assign_loop(scf::ForOp loop) {
   for (auto [index, argument] : llvm::enumerate(loop.getRegionIterArgs())) {
     if (!is_tensor(argument) || plan_.inductions.count(argument)) continue;
     mlir::Value result = loop.getResult(index);
-    int buffer = buffer_of_sum(result);
+    int buffer = buffer_for(result);
     plan_.buffer_of[argument] = buffer;
     plan_.buffer_of[result] = buffer;
     extend(buffer, result, plan_.position[loop]);
@@ -131,7 +131,7 @@ void Planner::assign_buffers() {
     }
     for (mlir::Value result : op->getResults()) {
       if (!stored_.count(result)) continue;
-      int buffer = plan_.buffer_of[result] = buffer_of_sum(result);
+      int buffer = plan_.buffer_of[result] = buffer_for(result);
       extend(buffer, result, position);
       if (mlir::isa<scf::IfOp, scf::WhileOp>(op)) {
         Buffer& stored = plan_.buffers[buffer];
